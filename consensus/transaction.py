@@ -25,18 +25,19 @@ class OutPoint(bytes):
     __slots__ = ()
 
     @classmethod
-    def make(cls, txid: bytes, index: int) -> Self:
+    def make(cls, txid: bytes, vout: int) -> Self:
         """Build it from a 32-byte txid and an output index."""
-        return cls(txid + _U32.pack(index))
+        return cls(txid + _U32.pack(vout))
 
     @property
     def txid(self) -> bytes:
         return bytes(self[:32])
 
     @property
-    def index(self) -> int:
-        index: int = _read_u32(self, 32)[0]
-        return index
+    def vout(self) -> int:
+        """The index of the output."""
+        vout: int = _read_u32(self, 32)[0]
+        return vout
 
     @property
     def is_null(self) -> bool:
@@ -44,7 +45,7 @@ class OutPoint(bytes):
         return self == NULL_OUTPOINT
 
     def __str__(self) -> str:
-        return f"{self.txid[::-1].hex()}:{self.index}"
+        return f"{self.txid[::-1].hex()}:{self.vout}"
 
 
 NULL_OUTPOINT = OutPoint(bytes(32) + _NULL_INDEX)
