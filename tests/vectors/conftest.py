@@ -1,0 +1,76 @@
+"""Where the public test vectors are, and how the tests read them.
+
+The folder is named by ALTYN_VECTORS; left out, it is `../shared/vectors` beside the project. A file that is absent fails
+under CI=true and skips elsewhere. Other sets of the same formats, smaller or larger, go through the same tests: every list
+may be empty.
+
+    from tests.vectors.conftest import load
+
+    CASES = load("script/sighash.json")
+
+    @pytest.mark.parametrize("case", CASES, ids=...)
+    def test_...
+
+Cases known to fail stand in `xfails.txt`, one test id a line as pytest prints it, seen from this folder; they are strict.
+"""
+
+import csv
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parent.parent
+
+
+def vectors_folder() -> Path:
+    """Return the folder of vectors, whether it exists or not."""
+    return Path(os.environ.get("ALTYN_VECTORS") or PROJECT.parent / "shared" / "vectors")
+
+
+def vectors_path(name: str) -> Path:
+    """Return the file or folder `name`, such as "script/sighash.json"; skip, under CI=true fail, when it is absent.
+
+    May be called while a module is collected: then all of the module is skipped.
+    """
+    path = vectors_folder() / name
+    if not path.exists():
+        message = f"no {name} in {vectors_folder()}: point ALTYN_VECTORS at a folder of vectors that has it"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message, pytrace=False)
+        pytest.skip(message, allow_module_level=True)
+    return path
+
+
+def load(name: str) -> Any:
+    """Return the contents of `name`, by its ending: .json, .jsonl.gz (a list), .csv (a list of dicts), else bytes."""
+    path = vectors_path(name)
+    if name.endswith(".json"):
+        return json.loads(path.read_bytes())
+    if name.endswith(".jsonl.gz"):
+        return [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines() if line]
+    if name.endswith(".csv"):
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+    return path.read_bytes()
+
+
+def load_rows(name: str) -> list[list[Any]]:
+    """Return the cases of one of Core's JSON lists: its entries without the comments, which have a single element."""
+    return [row for row in load(name) if not (len(row) == 1 and isinstance(row[0], str))]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the cases of `xfails.txt`."""
+    listed = HERE / "xfails.txt"
+    known = {line.strip() for line in listed.read_text().splitlines() if line.strip() and not line.startswith("#")}
+    if not known:
+        return
+    prefix = HERE.relative_to(PROJECT).as_posix() + "/"
+    for item in items:
+        if item.nodeid.removeprefix(prefix) in known:
+            item.add_marker(pytest.mark.xfail(strict=True, reason="listed in xfails.txt"))
