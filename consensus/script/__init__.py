@@ -1,0 +1,1 @@
+"""Bitcoin script: operations, interpreter, signature hashes, standard forms, addresses."""
