@@ -1,0 +1,1 @@
+"""The rules of transactions, headers and blocks, in Core's order and with Core's reject reasons."""
