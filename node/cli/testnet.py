@@ -1,0 +1,274 @@
+"""`altyn testnet`: local networks of real nodes."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import click
+from rich.console import Console
+
+from altyn.node.rpc.client import RpcFailure, Unreachable
+from altyn.node.testnet.processes import LocalNetwork, TestnetError, last_line, network_names
+from altyn.node.testnet.proof import WalletCommand, describe_nodes, mine, stage
+
+Progress = Callable[[str], None]
+
+name_option = click.option("--name", default="default", show_default=True, help="Which network.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+class TestnetGroup(click.Group):
+    """Turns the errors of a network into one line and exit code 1."""
+
+    __test__ = False
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (TestnetError, Unreachable, RpcFailure) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=TestnetGroup)
+def testnet() -> None:
+    """Run local networks of real nodes: full ones that mine and relay, and a light one that verifies.
+
+    \b
+    altyn testnet up                    start a network, pay on it, leave it running
+    altyn testnet pay bcrt1q... 0.25    pay from its wallet "alice"
+    altyn testnet mine 3                confirm it
+    altyn testnet status                see where every node stands
+    altyn testnet down                  stop it; "up" goes on where it stopped
+    """
+
+
+@testnet.command()
+@name_option
+@click.option("--nodes", type=click.IntRange(1, 20), default=3, show_default=True, help="Full nodes.")
+@click.option("--light", type=click.IntRange(1, 20), default=1, show_default=True, help="Light nodes.")
+@json_option
+def up(name: str, nodes: int, light: int, as_json: bool) -> None:
+    """Start the network and leave it running; the first time, stage a payment on it and prove it.
+
+    \b
+    altyn testnet up
+    altyn testnet up --name pilot --nodes 5 --json
+    """
+    with ending_on_signals(), progress_shown(as_json) as progress:
+        network = LocalNetwork(name)
+        with network.locked():
+            network = LocalNetwork.load(name) if network.exists else LocalNetwork.create(name, nodes, light)
+            bring_up(network, progress)
+            network.release()
+    show_account(network, as_json)
+
+
+@testnet.command()
+@click.option("--once", is_flag=True, help="Stop after the proof and remove the network.")
+@click.option("--keep", is_flag=True, help="With --once: keep the network's folder.")
+@click.option("--nodes", type=click.IntRange(1, 20), default=3, show_default=True, help="Full nodes.")
+@click.option("--light", type=click.IntRange(1, 20), default=1, show_default=True, help="Light nodes.")
+@json_option
+def prove(once: bool, keep: bool, nodes: int, light: int, as_json: bool) -> None:
+    """Start a fresh network, show a payment on it from end to end, and stay up until Ctrl-C.
+
+    \b
+    altyn testnet prove
+    altyn testnet prove --once --json
+    """
+    network = LocalNetwork(f"proof-{os.getpid()}")
+    with ending_on_signals():
+        try:
+            with network.locked(), progress_shown(as_json) as progress:
+                network = LocalNetwork.create(network.name, nodes, light)
+                bring_up(network, progress)
+            show_account(network, as_json)
+            if not once:
+                if not as_json:
+                    click.echo("")
+                    click.echo("The network stays up until Ctrl-C. From another terminal:")
+                    click.echo(f"  altyn testnet status --name {network.name}")
+                sys.stdout.flush()
+                threading.Event().wait()
+        except StoppedBySignal:
+            click.echo("Stopping the network ...", err=True)
+        finally:
+            with progress_shown(as_json) as progress:
+                network.stop(progress)
+            if network.folder.exists() and not keep:
+                network.destroy()
+
+
+@testnet.command()
+@name_option
+@json_option
+def status(name: str, as_json: bool) -> None:
+    """Show where every node stands, and the payment that was staged."""
+    network = LocalNetwork.load(name)
+    show_account(network, as_json)
+
+
+@testnet.command()
+@name_option
+@click.argument("address")
+@click.argument("amount")
+@json_option
+def pay(name: str, address: str, amount: str, as_json: bool) -> None:
+    """Pay AMOUNT coins to ADDRESS from the network's wallet "alice".
+
+    \b
+    altyn testnet pay bcrt1q... 0.25
+    """
+    network = LocalNetwork.load(name)
+    payment = WalletCommand(network, "alice", network.full_nodes[0]).run("send", address, amount)
+    if as_json:
+        click.echo(json.dumps(payment))
+    else:
+        click.echo(f"Paid {amount} coins to {address}: {payment['txid']}, fee {payment['fee_sat']} satoshis.")
+        click.echo(f"Confirm it with: altyn testnet mine --name {name}")
+
+
+@testnet.command("mine")
+@name_option
+@click.argument("count", type=click.IntRange(1, 10_000), default=1)
+@json_option
+def mine_command(name: str, count: int, as_json: bool) -> None:
+    """Mine COUNT blocks (1 when left out) for the network's wallet "alice"."""
+    network = LocalNetwork.load(name)
+    miner = network.full_nodes[0]
+    address = WalletCommand(network, "alice", miner).run("address")["address"]
+    hashes = mine(network, miner, count, address)
+    click.echo(json.dumps({"blocks": hashes}) if as_json else f"Mined {count}; the tip is {hashes[-1]} on every node.")
+
+
+@testnet.command()
+@name_option
+@click.argument("node")
+@click.option("--lines", type=click.IntRange(1, 100_000), default=20, show_default=True, help="How many.")
+def logs(name: str, node: str, lines: int) -> None:
+    """Print the last lines of a node's log.
+
+    \b
+    altyn testnet logs full1 --lines 50
+    """
+    record = LocalNetwork.load(name).node(node)
+    path = record.cookie_file.with_name("debug.log")
+    if not path.exists():
+        raise TestnetError(f"{node} has no log yet; its output ends: {last_line(record.log_file)}")
+    with path.open(errors="replace") as file:
+        click.echo("".join(file.readlines()[-lines:]), nl=False)
+
+
+@testnet.command()
+@name_option
+def down(name: str) -> None:
+    """Stop the network's nodes; their data stays."""
+    network = LocalNetwork(name)
+    with network.locked(), progress_shown(quiet=False) as progress:
+        LocalNetwork.load(name).stop(progress)
+    click.echo(f"Network {name!r} is stopped. Go on with: altyn testnet up --name {name}")
+
+
+@testnet.command()
+@name_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def destroy(name: str, yes: bool) -> None:
+    """Stop the network and remove everything of it, its wallets too."""
+    network = LocalNetwork(name)
+    if not network.folder.exists():
+        raise TestnetError(f"there is no network {name!r}; there are: {', '.join(network_names()) or 'none'}")
+    if not yes:
+        click.confirm(f"Remove {network.folder} with its wallets?", abort=True)
+    with network.locked(), progress_shown(quiet=False) as progress:
+        with contextlib.suppress(TestnetError):  # a state that cannot be read has no nodes to stop
+            LocalNetwork.load(name).stop(progress)
+        network.destroy()
+    click.echo(f"Network {name!r} is gone.")
+
+
+class StoppedBySignal(BaseException):
+    """Ctrl-C, or a polite request to end: not an error, so nothing that handles errors catches it."""
+
+
+@contextlib.contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and SIGHUP into StoppedBySignal, once; later ones do not disturb the clean-up."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for one in signals:
+            signal.signal(one, signal.SIG_IGN)
+        raise StoppedBySignal
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    previous = [signal.signal(one, stop) for one in signals]
+    try:
+        yield
+    finally:
+        for one, handler in zip(signals, previous, strict=True):
+            signal.signal(one, handler)
+
+
+@contextlib.contextmanager
+def progress_shown(quiet: bool) -> Iterator[Progress]:
+    """Yield a function that shows a step on stderr: a moving line on a terminal, plain lines elsewhere."""
+    console = Console(stderr=True)
+    if quiet:
+        yield lambda step: None
+    elif console.is_terminal:
+        with console.status("") as line:
+            yield lambda step: line.update(f"{step} ...")
+    else:
+        yield lambda step: click.echo(f"{step} ...", err=True)
+
+
+def bring_up(network: LocalNetwork, progress: Progress) -> None:
+    """Start the nodes and, the first time, stage the payment; on failure stop what was started."""
+    try:
+        network.start(progress)
+        if network.proof is None:
+            network.proof = stage(network, progress)
+            network.save()
+    except BaseException:
+        network.stop(lambda step: None)
+        raise
+
+
+def account(network: LocalNetwork) -> dict[str, Any]:
+    """Return the network as it stands now: its nodes, and the staged payment with today's confirmations."""
+    state = dict(network.proof or {})
+    state["network"] = network.name
+    state["nodes"] = describe_nodes(network)
+    if "payment" in state:
+        height = state["nodes"][0]["height"]
+        state["payment"] = {**state["payment"], "confirmations": height - state["payment"]["height"] + 1}
+    return state
+
+
+def show_account(network: LocalNetwork, as_json: bool) -> None:
+    """Print what happened on the network and where its services are."""
+    state = account(network)
+    if as_json:
+        click.echo(json.dumps(state, indent=1))
+        return
+    if "payment" in state:
+        mined, payment, refused, light = (state[part] for part in ("mined", "payment", "double_spend", "light"))
+        click.echo(f"{mined['by']} mined {mined['blocks']} blocks for {mined['to']}.")
+        click.echo(f"{payment['from']} paid {payment['to']} {payment['amount_sat'] / 1e8:.8f} coins:")
+        click.echo(f"  {payment['txid']}, fee {payment['fee_sat']} satoshis, {payment['confirmations']} confirmations")
+        click.echo(f"A second payment with the same coin was refused by {refused['by']}: {refused['reason']}.")
+        click.echo(
+            f"{light['node']} keeps headers only. It checked {light['headers']} headers, {light['filters_checked']} "
+            f"filters against {light['filter_headers']} filter headers, fetched {light['blocks_fetched']} blocks, and "
+            f"{'saw the payment' if light['payment_seen'] else 'did not see the payment'}."
+        )
+    click.echo("")
+    for node in state["nodes"]:
+        click.echo(
+            f"{node['name']:8} {node['kind']:5} height {node['height']:<6} RPC {node['rpc']}  data {node['datadir']}"
+        )

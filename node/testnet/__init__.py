@@ -1,0 +1,1 @@
+"""Local networks: of real processes, and simulated ones inside one process."""
