@@ -1,0 +1,459 @@
+"""What the user asked of a node, as one typed frozen value: defaults < bitcoin.conf < environment < command line.
+
+Every option is declared here once, under Core's name; parsing, help and `altyn`'s own command line come from that.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from altyn.consensus.networks import NETWORKS, REGTEST, Network, custom_signet
+from altyn.node.options import (
+    ConfigFile,
+    Layer,
+    Option,
+    SettingsError,
+    choose,
+    declared_options,
+    option,
+    parse_amount,
+    read_arguments,
+    read_environment,
+)
+
+CONFIG_FILE_NAME = "bitcoin.conf"
+_DEFAULT_DATADIR = Path("~/.altyn")
+
+CORE_STYLE: Mapping[str, str] = {}
+"""The defaults of `altynd`: Core's in everything."""
+ALTYN_STYLE: Mapping[str, str] = {
+    "chain": "regtest",
+    "blockfilterindex": "basic",
+    "peerblockfilters": "1",
+    "printtoconsole": "1",
+}
+"""The defaults of `altyn node` and `altyn light`: regtest, with compact filters built and served."""
+
+_ACCEPTED_NAMES = """
+addresstype alertnotify allowignoredconf asmap blockmintxfee blocknotify blockreconstructionextratxn capturemessages
+changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints coinstatsindex debugexclude
+deprecatedrpc disablewallet discover dns dnsseed externalip fallbackfee fastprune fixedseeds forcednsseed
+i2pacceptincoming keypool listenonion loadblock logips loglevelalways logsourcelocations maxapsfee maxorphantx
+maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget mintxfee natpmp onlynet paytxfee peerbloomfilters
+persistmempool printpriority proxyrandomize prune reindex reindex-chainstate rest rpcdoccheck seednode settings
+shutdownnotify spendzeroconfchange startupnotify stopafterblockimport test torcontrol txconfirmtarget txreconciliation
+unsafesqlitesync upnp v2transport vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains whitebind
+whitelist whitelistforcerelay whitelistrelay zmqpubhashblock zmqpubhashblockhwm zmqpubhashtx zmqpubhashtxhwm
+zmqpubrawblock zmqpubrawblockhwm zmqpubrawtx zmqpubrawtxhwm zmqpubsequence zmqpubsequencehwm
+"""
+ACCEPTED: frozenset[str] = frozenset(_ACCEPTED_NAMES.split())
+"""Options of Core that are read and have no effect here; the log names those that were given."""
+
+_NETWORK_FLAGS = ("regtest", "signet", "testnet", "testnet4")
+_ACTIVATION_HEIGHTS = {
+    "segwit": "segwit_height",
+    "bip34": "bip34_height",
+    "dersig": "bip66_height",
+    "cltv": "bip65_height",
+    "csv": "csv_height",
+}
+_MINIMUM_PORT, _MAXIMUM_PORT = 1, 65535
+
+
+def _parse_filter_index(text: str) -> bool:
+    if text not in {"", "0", "1", "basic"}:
+        raise SettingsError(f"Unknown -blockfilterindex value {text}.")
+    return text != "0"
+
+
+def _parse_hex(text: str) -> str:
+    return bytes.fromhex(text).hex()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything a node is told at its start. Amounts and feerates are satoshis, the latter per 1,000 virtual bytes."""
+
+    # Which chain, and where
+    chain: str = option("main", "Chain: main, test, testnet4, signet or regtest", group="Chain", negatable=False)
+    regtest: bool = option(False, "Use the regression test chain, where blocks cost nothing", group="Chain")
+    signet: bool = option(False, "Use the signet chain", group="Chain")
+    testnet: bool = option(False, "Use the testnet3 chain", group="Chain")
+    testnet4: bool = option(False, "Use the testnet4 chain", group="Chain")
+    signetchallenge: tuple[str, ...] = option((), "Script that a block of this signet must satisfy", group="Chain")
+    testactivationheight: tuple[str, ...] = option(
+        (),
+        "Height at which a rule starts: segwit, bip34, dersig, cltv or csv (regtest only)",
+        group="Chain",
+        value_name="name@height",
+    )
+    datadir: Path = option(
+        _DEFAULT_DATADIR,
+        "Folder of all data",
+        group="Chain",
+        parse=Path,
+        value_name="folder",
+        negatable=False,
+        common=True,
+    )
+    conf: str = option(CONFIG_FILE_NAME, "Configuration file; relative paths start at datadir", group="Chain")
+    includeconf: str = option("", "Further configuration file (only inside a configuration file)", group="Chain")
+    pid: str = option("altyn.pid", "File for the process id; relative paths start at the chain's folder", group="Chain")
+
+    # Validation and storage
+    dbcache: int = option(150, "Memory for unwritten coins, MiB", group="Storage", common=True)
+    txindex: bool = option(False, "Keep an index of all transactions", group="Storage", common=True)
+    blockfilterindex: bool = option(
+        False,
+        "Keep an index of compact filters (BIP158): basic, or 0 for none",
+        group="Storage",
+        parse=_parse_filter_index,
+        value_name="type",
+        common=True,
+    )
+    blocksxor: bool = option(True, "Obfuscate new block files as Core does", group="Storage")
+    par: int = option(0, "Threads for script checks; 0 takes all cores, -n leaves n free", group="Storage", common=True)
+    assumevalid: str = option("", "Block whose ancestors' scripts are not checked; 0 to check all", group="Storage")
+    minimumchainwork: str = option("", "Least work of a chain worth following, hexadecimal", group="Storage")
+    maxtipage: int = option(24 * 60 * 60, "Age of a tip that counts as synchronised, seconds", group="Storage")
+    stopatheight: int = option(0, "Stop after the chain has reached this height", group="Storage")
+    secp256k1: str = option("auto", "Signature library: auto, coincurve or ecdsa", group="Storage", common=True)
+
+    # Peers
+    listen: bool = option(True, "Accept connections of peers", group="Peers", common=True)
+    port: int = option(0, "Port for peers; 0 takes the network's", group="Peers", network_only=True, common=True)
+    bind: tuple[str, ...] = option(
+        (), "Address to listen on", group="Peers", value_name="address[:port]", network_only=True, common=True
+    )
+    connect: tuple[str, ...] = option(
+        (),
+        "Connect to this peer and make no other connection; 0 for none at all",
+        group="Peers",
+        value_name="address",
+        network_only=True,
+        common=True,
+    )
+    addnode: tuple[str, ...] = option(
+        (), "Peer to keep a connection to", group="Peers", value_name="address", network_only=True, common=True
+    )
+    maxconnections: int = option(125, "Most connections with peers", group="Peers", common=True)
+    timeout: int = option(5000, "Limit for connecting, milliseconds", group="Peers")
+    peertimeout: int = option(60, "Limit for a peer's silence, seconds", group="Peers")
+    bantime: int = option(86400, "Length of a ban, seconds", group="Peers")
+    networkactive: bool = option(True, "Start with peer connections enabled", group="Peers")
+    uacomment: tuple[str, ...] = option((), "Comment in the user agent", group="Peers", value_name="text")
+    blocksonly: bool = option(False, "Neither ask for nor relay transactions of peers", group="Peers")
+    peerblockfilters: bool = option(False, "Serve compact filters to peers (BIP157)", group="Peers", common=True)
+
+    # Mempool policy
+    maxmempool: int = option(300, "Size of the mempool, MB", group="Mempool", common=True)
+    mempoolexpiry: int = option(336, "Age at which transactions leave the mempool, hours", group="Mempool")
+    mempoolfullrbf: bool = option(True, "Let transactions be replaced that do not signal it", group="Mempool")
+    minrelaytxfee: int = option(1000, "Least feerate", group="Mempool", parse=parse_amount, value_name="coins/kvB")
+    incrementalrelayfee: int = option(
+        1000, "Feerate a replacement adds", group="Mempool", parse=parse_amount, value_name="coins/kvB"
+    )
+    dustrelayfee: int = option(
+        3000, "Feerate that defines dust", group="Mempool", parse=parse_amount, value_name="coins/kvB"
+    )
+    acceptnonstdtxn: bool = option(False, "Relay transactions that are not standard (test chains)", group="Mempool")
+    bytespersigop: int = option(20, "Virtual bytes that a signature operation counts for", group="Mempool")
+    datacarrier: bool = option(True, "Relay data outputs", group="Mempool")
+    datacarriersize: int = option(83, "Most bytes in a data output's script", group="Mempool")
+    permitbaremultisig: bool = option(True, "Relay bare multisig outputs", group="Mempool")
+    limitancestorcount: int = option(25, "Most unconfirmed ancestors, itself included", group="Mempool")
+    limitancestorsize: int = option(101, "Most virtual kB of those", group="Mempool")
+    limitdescendantcount: int = option(25, "Most descendants in the mempool, itself included", group="Mempool")
+    limitdescendantsize: int = option(101, "Most virtual kB of those", group="Mempool")
+
+    # Mining
+    blockmaxweight: int = option(3_996_000, "Weight of a block template", group="Mining")
+    blockversion: int = option(0, "Version of mined blocks (regtest), 0 for the right one", group="Mining")
+
+    # RPC
+    server: bool = option(True, "Serve JSON-RPC", group="RPC")
+    rpcport: int = option(
+        0, "Port of the RPC server; 0 takes the network's", group="RPC", network_only=True, common=True
+    )
+    rpcbind: tuple[str, ...] = option(
+        (),
+        "Address the RPC server listens on",
+        group="RPC",
+        value_name="address[:port]",
+        network_only=True,
+        common=True,
+    )
+    rpcallowip: tuple[str, ...] = option(
+        (), "Network that may call RPC", group="RPC", value_name="network", common=True
+    )
+    rpcuser: str = option("", "User name", group="RPC")
+    rpcpassword: str = option("", "Password", group="RPC")
+    rpcauth: tuple[str, ...] = option((), "User and salted password", group="RPC", value_name="user:salt$hash")
+    rpccookiefile: str = option(".cookie", "File of the access cookie", group="RPC")
+    rpccookieperms: str = option("owner", "Who may read the cookie: owner, group or all", group="RPC")
+    rpcthreads: int = option(16, "Calls worked on at once", group="RPC")
+    rpcworkqueue: int = option(64, "Calls waiting", group="RPC")
+    rpcservertimeout: int = option(30, "Limit for a request, seconds", group="RPC")
+    rpcwhitelist: tuple[str, ...] = option((), "Methods of a user", group="RPC", value_name="user:method,...")
+    rpcwhitelistdefault: bool = option(True, "Allow nothing to users without a whitelist if there is one", group="RPC")
+
+    # Log and clock
+    debug: tuple[str, ...] = option((), "Log category; 1 for all", group="Log", value_name="category", common=True)
+    loglevel: tuple[str, ...] = option((), "Least level logged", group="Log", value_name="[category:]level")
+    logtimemicros: bool = option(False, "Microseconds in the log", group="Log")
+    logtimestamps: bool = option(True, "Times in the log", group="Log")
+    logthreadnames: bool = option(False, "Names of threads in the log", group="Log")
+    printtoconsole: bool = option(True, "Log to standard output too", group="Log")
+    debuglogfile: str = option("debug.log", "Log file; relative paths start at the chain's folder", group="Log")
+    shrinkdebugfile: bool = option(True, "Shorten a long log at the start", group="Log")
+    mocktime: int = option(0, "Stop the clock at this Unix time (regtest), 0 for the real one", group="Log")
+
+    # What follows from them
+    network: Network = REGTEST
+    """The chain's rules, with what `signetchallenge`, `minimumchainwork` and the like change."""
+    given: frozenset[str] = frozenset()
+    """Names of the options that some source sets."""
+    warnings: tuple[str, ...] = ()
+    """What the log should say about the sources: unknown names, sections, options without effect."""
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of the chain lies: datadir itself on main net."""
+        return self.datadir / self.network.folder
+
+    def path(self, name: str) -> Path:
+        """Return the place of a file named in an option; relative names lie in the chain's folder."""
+        return self.folder / Path(name).expanduser()
+
+    @property
+    def listen_addresses(self) -> tuple[tuple[str, int], ...]:
+        """Hosts and ports on which peers may connect; empty when they may not."""
+        if not self.listen:
+            return ()
+        binds = [text.partition("=")[0] for text in self.bind] or ["0.0.0.0", "[::]"]
+        return tuple(split_address(text, self.port) for text in binds)
+
+    @property
+    def rpc_addresses(self) -> tuple[tuple[str, int], ...]:
+        """Hosts and ports of the RPC server: this machine only, unless rpcallowip admits others (Core)."""
+        if not (self.rpcallowip and self.rpcbind):
+            return ("127.0.0.1", self.rpcport), ("::1", self.rpcport)
+        return tuple(split_address(text, self.rpcport) for text in self.rpcbind)
+
+    @property
+    def outgoing(self) -> tuple[str, ...] | None:
+        """The only peers to connect to, or None when the node chooses peers itself (`connect` not given)."""
+        return tuple(text for text in self.connect if text != "0") if "connect" in self.given else None
+
+
+OPTIONS: Mapping[str, Option] = declared_options(Settings)
+"""All options with a meaning, by name."""
+_KNOWN = frozenset(OPTIONS) | ACCEPTED
+
+
+def split_address(text: str, default_port: int) -> tuple[str, int]:
+    """Split `host`, `host:port`, `[v6]:port` or a bare IPv6 address. Raises SettingsError for a bad port."""
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    else:
+        host, port = text, ""
+    if port and not (port.isdecimal() and _MINIMUM_PORT <= int(port) <= _MAXIMUM_PORT):
+        raise SettingsError(f"Invalid port in '{text}'")
+    return host, int(port) if port else default_port
+
+
+def load(
+    arguments: Sequence[str] = (),
+    *,
+    environ: Mapping[str, str] | None = None,
+    defaults: Mapping[str, str] = CORE_STYLE,
+) -> Settings:
+    """Read the settings from a command line in bitcoind's style, the environment and the configuration file.
+
+    `defaults` are texts that stand in for the declared defaults. Raises SettingsError; touches only files.
+    """
+    command_line = read_arguments(arguments, _KNOWN)
+    environment = read_environment(environ or {}, _KNOWN)
+    base = Layer(_KNOWN)
+    for name, text in defaults.items():
+        base.add(name, text)
+    if "includeconf" in command_line.values:
+        raise SettingsError(
+            "Error parsing command line arguments: -includeconf cannot be used from commandline; "
+            f"-includeconf={command_line.values['includeconf'][-1]}"
+        )
+    above = [command_line, environment]
+    datadir = Path(choose(OPTIONS["datadir"], above)[0]).expanduser()
+    if any("datadir" in layer for layer in above) and not datadir.is_dir():
+        raise SettingsError(f'Specified data directory "{datadir}" does not exist.')
+    config = _read_config(above, datadir)
+    unsectioned, unknown = config.layer("", _KNOWN)
+    chain = _choose_chain(command_line, environment, unsectioned, base)
+    section, unknown_in_section = config.layer(chain, _KNOWN)
+    layers = [*above, section, unsectioned, base]
+    warnings = [f"Ignoring unknown configuration value {name}" for name in (*unknown, *unknown_in_section)]
+    warnings += (
+        f"Section [{name}] is not recognized."
+        for name in config.sections
+        if name not in {"", "main", "test", "testnet4", "signet", "regtest"}
+    )
+    warnings += (
+        f"Option -{name} has no effect here" for name in sorted(ACCEPTED) if any(name in layer for layer in layers)
+    )
+    _refuse_stray_options(chain, layers)
+
+    values: dict[str, object] = {}
+    given = set()
+    for name, each in OPTIONS.items():
+        usable = [layer for layer in layers if layer is not unsectioned] if _is_stray(each, chain) else layers
+        value, is_given = choose(each, usable)
+        values[name.replace("-", "_")] = value
+        if is_given:
+            given.add(name)
+    values |= {"chain": chain, "datadir": Path(str(values["datadir"])).expanduser().absolute()}
+    values |= {name: name == _flag_of(chain) for name in _NETWORK_FLAGS}
+    raw = Settings(**values, given=frozenset(given), warnings=tuple(warnings))  # type: ignore[arg-type]
+    return _finish(raw)
+
+
+def _read_config(above: Sequence[Layer], datadir: Path) -> ConfigFile:
+    name, is_given = choose(OPTIONS["conf"], above)
+    config = ConfigFile()
+    path = datadir / Path(name).expanduser()
+    if name == "0":
+        return config
+    if not path.is_file():
+        if is_given:
+            raise SettingsError(
+                f'Error reading configuration file: specified config file "{path}" could not be opened.'
+            )
+        return config
+    config.read(path.read_text("utf-8"))
+    if "includeconf" in above[0].negated:
+        return config
+    chain = _choose_chain(*above, config.layer("", _KNOWN)[0], Layer(_KNOWN))
+    for included in (*config.get("includeconf"), *config.get("includeconf", chain)):
+        path = datadir / Path(included).expanduser()
+        if not path.is_file():
+            raise SettingsError(f"Error reading configuration file: Failed to include configuration file {included}")
+        config.read(path.read_text("utf-8"))
+    return config
+
+
+def _choose_chain(*layers: Layer) -> str:
+    """Return Core's name of the chain that the first layer asks for that says anything about it."""
+    for layer in layers:
+        asked = [flag for flag in _NETWORK_FLAGS if choose(OPTIONS[flag], [layer])[0]]
+        if "chain" in layer:
+            asked.append("chain")
+        if len(asked) > 1:
+            raise SettingsError(
+                "Invalid combination of -regtest, -signet, -testnet, -testnet4 and -chain. Can use at most one."
+            )
+        if asked:
+            name = choose(OPTIONS["chain"], [layer])[0] if asked == ["chain"] else asked[0]
+            name = "testnet3" if name == "testnet" else name
+            if name not in NETWORKS:
+                raise SettingsError(f"Unknown chain {name}.")
+            return NETWORKS[name].chain
+    return "main"
+
+
+def _flag_of(chain: str) -> str:
+    return "testnet" if chain == "test" else chain
+
+
+def _is_stray(each: Option, chain: str) -> bool:
+    """Whether the part of a configuration file above all sections does not speak for this option."""
+    return each.network_only and chain != "main"
+
+
+def _refuse_stray_options(chain: str, layers: Sequence[Layer]) -> None:
+    command_line, environment, section, unsectioned, _ = layers
+    for name, each in OPTIONS.items():
+        if _is_stray(each, chain) and name in unsectioned:
+            if any(name in layer for layer in (command_line, environment, section)):
+                continue
+            raise SettingsError(
+                f"Config setting for -{name} only applied on {chain} network when in [{chain}] section."
+            )
+
+
+def _finish(raw: Settings) -> Settings:
+    """Check the options against each other and fill in what follows (Core: AppInitParameterInteraction)."""
+    network = _network(raw)
+    changes: dict[str, object] = {
+        "network": network,
+        "port": raw.port or network.port,
+        "rpcport": raw.rpcport or network.rpc_port,
+    }
+    for name in ("port", "rpcport"):
+        if not 0 <= getattr(raw, name) <= _MAXIMUM_PORT:
+            raise SettingsError(f"Invalid port specified in -{name}: '{getattr(raw, name)}'")
+    if "listen" not in raw.given:  # binding asks for it, connecting to chosen peers only speaks against it
+        changes["listen"] = bool(raw.bind) or "connect" not in raw.given
+    if raw.peerblockfilters and not raw.blockfilterindex:
+        raise SettingsError("Cannot set -peerblockfilters without -blockfilterindex.")
+    least = -(-raw.limitdescendantsize * 1000 * 40 // 1_000_000)
+    if raw.maxmempool < least:
+        raise SettingsError(f"-maxmempool must be at least {least} MB")
+    if raw.peertimeout <= 0:
+        raise SettingsError("peertimeout must be a positive integer.")
+    if raw.acceptnonstdtxn and not network.is_test_chain:
+        raise SettingsError(f"acceptnonstdtxn is not currently supported for {network.chain} chain")
+    if raw.mocktime and not network.is_mockable:
+        raise SettingsError("-mocktime is for regression testing (-regtest mode) only")
+    if raw.rpccookieperms not in {"owner", "group", "all"}:
+        raise SettingsError(f"Invalid -rpccookieperms={raw.rpccookieperms}; must be one of 'owner', 'group', or 'all'.")
+    if raw.secp256k1 not in {"auto", "coincurve", "ecdsa"}:
+        raise SettingsError(f"Unknown -secp256k1 value {raw.secp256k1}.")
+    return dataclasses.replace(raw, **changes)  # type: ignore[arg-type]
+
+
+def _network(raw: Settings) -> Network:
+    network = NETWORKS[raw.chain]
+    if raw.signetchallenge:
+        if len(raw.signetchallenge) > 1:
+            raise SettingsError("-signetchallenge cannot be multiple values.")
+        try:
+            challenge = bytes.fromhex(raw.signetchallenge[0])
+        except ValueError:
+            raise SettingsError(f"-signetchallenge must be hex, not '{raw.signetchallenge[0]}'.") from None
+        if raw.chain == "signet":
+            network = custom_signet(challenge)
+    changes: dict[str, object] = {}
+    if raw.testactivationheight and raw.chain == "regtest":
+        changes = dict(map(_activation_height, raw.testactivationheight))
+    if raw.minimumchainwork:
+        changes["minimum_chain_work"] = _number(raw.minimumchainwork, "minimumchainwork")
+    if "assumevalid" in raw.given:
+        block = _number(raw.assumevalid, "assumevalid")
+        changes["assume_valid"] = block.to_bytes(32, "little") if block else None
+    return dataclasses.replace(network, **changes) if changes else network  # type: ignore[arg-type]
+
+
+def _number(text: str, name: str) -> int:
+    """Read up to 32 bytes of hexadecimal."""
+    digits = text.removeprefix("0x") or "0"
+    try:
+        number = int(digits, 16)
+    except ValueError:
+        number = -1
+    if number < 0 or len(digits) > 64:
+        raise SettingsError(f"Invalid hex in -{name}: '{text}'")
+    return number
+
+
+def _activation_height(text: str) -> tuple[str, int]:
+    name, at, height = text.partition("@")
+    if not at:
+        raise SettingsError(f"Invalid format ({text}) for -testactivationheight=name@height.")
+    if not height.isdecimal() or int(height) >= 2**31 - 1:
+        raise SettingsError(f"Invalid height value ({text}) for -testactivationheight=name@height.")
+    if name not in _ACTIVATION_HEIGHTS:
+        raise SettingsError(f"Invalid name ({text}) for -testactivationheight=name@height.")
+    return _ACTIVATION_HEIGHTS[name], int(height)
