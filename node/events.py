@@ -1,0 +1,72 @@
+"""What happened, as values, told to whoever subscribed: at once, in order, on the event loop."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from altyn.consensus.block import Block
+from altyn.consensus.errors import ValidationError
+from altyn.consensus.transaction import Coin
+from altyn.node.chain.tree import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class BlockConnected:
+    """`entry` is the new end of the active chain; `spent` lists the coins each transaction spent, coinbase first."""
+
+    entry: Entry
+    block: Block
+    spent: Sequence[Sequence[Coin]]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDisconnected:
+    """`entry` was the end of the active chain, its parent is now."""
+
+    entry: Entry
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class BlockFailed:
+    """The block of `entry` broke a rule when it was stored or connected: it and all that build on it are invalid."""
+
+    entry: Entry
+    error: ValidationError
+
+
+@dataclass(frozen=True, slots=True)
+class TipChanged:
+    """The most-work chain is reached, listeners have settled; once for a whole reorganisation."""
+
+    old: Entry
+    new: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class BestHeaderChanged:
+    """`entry` has the most work of all headers not known to be invalid; once for a batch of headers."""
+
+    entry: Entry
+
+
+class Events:
+    """A list of subscribers. An exception raised by one reaches the publisher: subscribers must not fail."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[Callable[[Any], None]] = []
+
+    def subscribe(self, callback: Callable[[Any], None]) -> Callable[[], None]:
+        """Call `callback` with every event from now on; return the function that ends it."""
+        self._subscribers.append(callback)
+
+        def unsubscribe() -> None:
+            if callback in self._subscribers:
+                self._subscribers.remove(callback)
+
+        return unsubscribe
+
+    def publish(self, event: object) -> None:
+        """Tell every subscriber of `event`, in the order they subscribed."""
+        for callback in tuple(self._subscribers):
+            callback(event)
