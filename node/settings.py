@@ -37,7 +37,7 @@ ALTYN_STYLE: Mapping[str, str] = {
 
 _ACCEPTED_NAMES = """
 addresstype alertnotify allowignoredconf asmap blockmintxfee blocknotify blockreconstructionextratxn capturemessages
-changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints coinstatsindex debugexclude
+changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints coinstatsindex
 deprecatedrpc disablewallet discover dns dnsseed externalip fallbackfee fastprune fixedseeds forcednsseed
 i2pacceptincoming keypool listenonion loadblock logips loglevelalways logsourcelocations maxapsfee maxorphantx
 maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget mintxfee natpmp onlynet paytxfee peerbloomfilters
@@ -88,7 +88,7 @@ class Settings:
         group="Chain",
         value_name="name@height",
     )
-    datadir: Path = option(
+    datadir: Path = option(  # noqa: RUF009 - a field, and its default a value
         _DEFAULT_DATADIR,
         "Folder of all data",
         group="Chain",
@@ -200,6 +200,7 @@ class Settings:
 
     # Log and clock
     debug: tuple[str, ...] = option((), "Log category; 1 for all", group="Log", value_name="category", common=True)
+    debugexclude: tuple[str, ...] = option((), "Log category to leave out", group="Log", value_name="category")
     loglevel: tuple[str, ...] = option((), "Least level logged", group="Log", value_name="[category:]level")
     logtimemicros: bool = option(False, "Microseconds in the log", group="Log")
     logtimestamps: bool = option(True, "Times in the log", group="Log")

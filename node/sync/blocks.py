@@ -1,0 +1,250 @@
+"""Which block to ask of whom: a window over several peers, stalls, time-outs; a machine without I/O (Core: net_processing)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from altyn.consensus.networks import Network
+from altyn.node.chain.tree import Entry
+from altyn.node.sync.headers import PeerChain
+
+MAX_BLOCKS_IN_TRANSIT_PER_PEER = 16
+BLOCK_DOWNLOAD_WINDOW = 1024
+"""How far beyond the last block in common blocks are asked for, so that the disk order stays close to the chain's."""
+STALLING_TIMEOUT = 2.0
+STALLING_TIMEOUT_MAX = 64.0
+"""Seconds that a peer may keep the window from moving; doubles with each peer dropped for it, shrinks with each block."""
+STALLING_TIMEOUT_DECAY = 0.85
+TIMEOUT_BASE = 1.0
+TIMEOUT_PER_PEER = 0.5
+"""Limit for one block, in block intervals: alone, and more for each other peer that we download from."""
+DIRECT_FETCH_BLOCKS = 20
+"""Block intervals: with a tip younger than this, announced blocks are asked for at once from whoever announced them."""
+LIMITED_PEER_BLOCKS = 288 - 2
+"""Blocks below its tip that a pruned peer still serves (BIP159), less what may be mined meanwhile."""
+
+
+class BlockView(Protocol):
+    """The part of a chain that the download of blocks is about."""
+
+    @property
+    def network(self) -> Network: ...
+
+    @property
+    def tip(self) -> Entry: ...
+
+    def is_active(self, entry: Entry) -> bool: ...
+
+    def has_block(self, entry: Entry) -> bool:
+        """Whether the block of `entry` is stored (or was, before pruning)."""
+        ...
+
+    def has_chain(self, entry: Entry) -> bool:
+        """Whether the blocks of `entry` and all its ancestors are stored."""
+        ...
+
+    def is_invalid(self, entry: Entry) -> bool:
+        """Whether `entry` is known to be invalid, or built on what is."""
+        ...
+
+
+@dataclass(slots=True)
+class _Peer:
+    chain: PeerChain
+    witness: bool
+    limited: bool
+    in_flight: dict[bytes, Entry] = field(default_factory=dict)
+    """Oldest request first."""
+    downloading_since: float = 0.0
+    stalling_since: float | None = None
+
+
+class BlockDownload:
+    """Keeps every wanted block asked of exactly one peer. Times are seconds of the node's clock."""
+
+    def __init__(self, chain: BlockView) -> None:
+        self._chain = chain
+        self._peers: dict[int, _Peer] = {}
+        self._asked: dict[bytes, int] = {}
+        self._arrived: set[bytes] = set()
+        self.stalling_timeout = STALLING_TIMEOUT
+
+    def add(self, peer_id: int, chain: PeerChain, *, witness: bool, limited: bool) -> None:
+        """Take up a peer: whether it serves witnesses, and whether only the last 288 blocks (BIP159)."""
+        self._peers[peer_id] = _Peer(chain, witness, limited)
+
+    def remove(self, peer_id: int) -> None:
+        """Forget a peer that left; what it owed may be asked of others."""
+        peer = self._peers.pop(peer_id, None)
+        for block_hash in peer.in_flight if peer else ():
+            self._asked.pop(block_hash, None)
+
+    def is_requested(self, block_hash: bytes) -> bool:
+        """Whether the block is on its way, or here and not yet judged."""
+        return block_hash in self._asked or block_hash in self._arrived
+
+    def in_flight(self, peer_id: int) -> list[Entry]:
+        """Return what the peer owes, oldest request first."""
+        return list(self._peers[peer_id].in_flight.values())
+
+    @property
+    def anything_in_flight(self) -> bool:
+        return bool(self._asked)
+
+    def request(self, peer_id: int, entry: Entry, now: float) -> None:
+        """Note that `entry` was asked of the peer, of nobody else from now on."""
+        self._forget_request(entry.hash, now)
+        peer = self._peers[peer_id]
+        if not peer.in_flight:
+            peer.downloading_since = now
+        peer.in_flight[entry.hash] = entry
+        self._asked[entry.hash] = peer_id
+
+    def arrived(self, peer_id: int, block_hash: bytes, now: float) -> bool:
+        """Note that the peer sent this block; return whether anybody had been asked for it. Call `judged` afterwards."""
+        requested = self.is_requested(block_hash)
+        if self._asked.get(block_hash) == peer_id:
+            self._forget_request(block_hash, now)
+        self._arrived.add(block_hash)
+        return requested
+
+    def judged(self, block_hash: bytes) -> None:
+        """Note that the block was stored or refused."""
+        self._arrived.discard(block_hash)
+
+    def refused(self, block_hash: bytes, now: float) -> None:
+        """Note that a peer will not send this block (`notfound`)."""
+        self._forget_request(block_hash, now)
+
+    def connected(self) -> None:
+        """Note that a block was connected: peers get less patience again (Core: BlockConnected)."""
+        self.stalling_timeout = max(STALLING_TIMEOUT, self.stalling_timeout * STALLING_TIMEOUT_DECAY)
+
+    def choose(self, peer_id: int, now: float) -> list[Entry]:
+        """Return blocks to ask of the peer now, lowest first, and note them as asked (Core: FindNextBlocksToDownload).
+
+        When it can have none because another peer holds back the window, that one counts as stalling from now on.
+        """
+        peer = self._peers[peer_id]
+        room = MAX_BLOCKS_IN_TRANSIT_PER_PEER - len(peer.in_flight)
+        if room <= 0:
+            return []
+        chosen, staller = self._next_blocks(peer_id, peer, room)
+        for entry in chosen:
+            self.request(peer_id, entry, now)
+        if not peer.in_flight and staller is not None:
+            other = self._peers[staller]
+            if other.stalling_since is None:
+                other.stalling_since = now
+        return chosen
+
+    def choose_announced(self, peer_id: int, last: Entry, now: float) -> list[Entry]:
+        """Return the blocks up to the just announced `last` to ask of the announcing peer (HeadersDirectFetchBlocks)."""
+        chain = self._chain
+        tip = chain.tip
+        recent = tip.header.time > now - DIRECT_FETCH_BLOCKS * chain.network.target_spacing
+        if not recent or chain.is_invalid(last) or tip.chain_work > last.chain_work:
+            return []
+        peer = self._peers[peer_id]
+        missing: list[Entry] = []
+        walk: Entry | None = last
+        while walk is not None and not chain.is_active(walk) and len(missing) <= MAX_BLOCKS_IN_TRANSIT_PER_PEER:
+            if not chain.has_block(walk) and not self.is_requested(walk.hash) and self._serves(peer, walk):
+                missing.append(walk)
+            walk = walk.parent
+        if walk is None or not chain.is_active(walk):
+            return []  # a very long fork: the window does it better
+        chosen = missing[::-1][: max(0, MAX_BLOCKS_IN_TRANSIT_PER_PEER - len(peer.in_flight))]
+        for entry in chosen:
+            self.request(peer_id, entry, now)
+        return chosen
+
+    def overdue(self, peer_id: int, now: float) -> str | None:
+        """Return why the peer must go: it stalls the window, or a block takes too long."""
+        peer = self._peers[peer_id]
+        if peer.stalling_since is not None and now - peer.stalling_since > self.stalling_timeout:
+            self.stalling_timeout = min(2 * self.stalling_timeout, STALLING_TIMEOUT_MAX)
+            return "stalling block download"
+        if peer.in_flight:
+            others = sum(bool(other.in_flight) for other in self._peers.values()) - 1
+            limit = self._chain.network.target_spacing * (TIMEOUT_BASE + TIMEOUT_PER_PEER * others)
+            if now > peer.downloading_since + limit:
+                first = next(iter(peer.in_flight))
+                return f"timeout downloading block {first[::-1].hex()}"
+        return None
+
+    def _forget_request(self, block_hash: bytes, now: float) -> None:
+        owner = self._asked.pop(block_hash, None)
+        if owner is None:
+            return
+        peer = self._peers[owner]
+        if next(iter(peer.in_flight)) == block_hash:
+            peer.downloading_since = max(peer.downloading_since, now)  # the next in line has its full time from here
+        del peer.in_flight[block_hash]
+        peer.stalling_since = None
+
+    def _serves(self, peer: _Peer, entry: Entry) -> bool:
+        return peer.witness or entry.height < self._chain.network.segwit_height
+
+    def _next_blocks(self, peer_id: int, peer: _Peer, count: int) -> tuple[list[Entry], int | None]:
+        chain, best = self._chain, peer.chain.best_known
+        tip = chain.tip
+        if (
+            best is None
+            or best.chain_work < tip.chain_work
+            or best.chain_work < chain.network.minimum_chain_work
+            or best is tip
+        ):
+            return [], None
+        common = peer.chain.last_common or tip.ancestor(min(best.height, tip.height))
+        common = peer.chain.last_common = _fork_point(common, best)
+        end = common.height + BLOCK_DOWNLOAD_WINDOW
+        chosen: list[Entry] = []
+        waiting_for: int | None = None
+        for entry in _path(common, best, min(best.height, end + 1)):
+            if chain.is_invalid(entry) or not self._serves(peer, entry):
+                break
+            if chain.has_block(entry) or chain.is_active(entry):
+                if chain.has_chain(entry):
+                    peer.chain.last_common = entry
+                continue
+            if self.is_requested(entry.hash):
+                if waiting_for is None:
+                    waiting_for = self._asked.get(entry.hash, peer_id)  # arrived already: nobody to blame
+                continue
+            if entry.height > end:
+                return chosen, waiting_for if not chosen and waiting_for != peer_id else None
+            if peer.limited and best.height - entry.height >= LIMITED_PEER_BLOCKS:
+                continue
+            chosen.append(entry)
+            if len(chosen) == count:
+                break
+        return chosen, None
+
+
+def _fork_point(first: Entry, second: Entry) -> Entry:
+    """Return the last entry that both chains contain."""
+    height = min(first.height, second.height)
+    one, other = first.ancestor(height), second.ancestor(height)
+    while one is not other:
+        assert one.parent is not None
+        assert other.parent is not None
+        one, other = one.parent, other.parent
+    return one
+
+
+_STRIDE = 128
+
+
+def _path(start: Entry, best: Entry, last_height: int) -> Iterator[Entry]:
+    """Yield the entries after `start` towards its descendant `best`, up to `last_height`, a stride at a time."""
+    height = start.height
+    while height < last_height:
+        end = min(height + _STRIDE, last_height)
+        walk: Entry | None = best.ancestor(end)
+        stretch: list[Entry] = []
+        while walk is not None and walk.height > height:
+            stretch.append(walk)
+            walk = walk.parent
+        yield from reversed(stretch)
+        height = end
