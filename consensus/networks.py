@@ -9,9 +9,9 @@ from altyn.consensus.encoding import var_bytes
 from altyn.consensus.hashes import sha256d
 from altyn.consensus.limits import COIN, COINBASE_MATURITY
 from altyn.consensus.merkle import merkle_root
+from altyn.consensus.script.flags import NONE, P2SH, WITNESS
 from altyn.consensus.transaction import NULL_OUTPOINT, Transaction, TxIn, TxOut
 
-_FLAG_P2SH, _FLAG_WITNESS = 1 << 0, 1 << 11
 ALWAYS_ACTIVE = -1
 NEVER_ACTIVE = -2
 NO_TIMEOUT = (1 << 63) - 1
@@ -157,9 +157,9 @@ MAINNET = Network(
     version_bits=_version_bits((1619222400, 1628640000, 709_632), threshold=1815),
     script_flag_exceptions=MappingProxyType(
         {
-            _hash("00000000000002dc756eebf4f49723ed8d30cc28a5f108eb94b1ba88ac4f9c22"): 0,  # breaks BIP16
+            _hash("00000000000002dc756eebf4f49723ed8d30cc28a5f108eb94b1ba88ac4f9c22"): NONE,  # breaks BIP16
             # breaks taproot
-            _hash("0000000000000000000f14c35b2d841e986ab5441de8c585d5ffe55ea1e395ad"): _FLAG_P2SH | _FLAG_WITNESS,
+            _hash("0000000000000000000f14c35b2d841e986ab5441de8c585d5ffe55ea1e395ad"): P2SH | WITNESS,
         }
     ),
     bip30_exceptions=MappingProxyType(
@@ -207,7 +207,7 @@ TESTNET3 = Network(
     segwit_height=834_624,
     version_bits=_version_bits((1619222400, 1628640000, 0)),
     script_flag_exceptions=MappingProxyType(
-        {_hash("00000000dd30457c001f4095d208cc1296b0eed002427aa599874af7a432b105"): 0}  # breaks BIP16
+        {_hash("00000000dd30457c001f4095d208cc1296b0eed002427aa599874af7a432b105"): NONE}  # breaks BIP16
     ),
     allow_min_difficulty_blocks=True,
     minimum_chain_work=0x17DDE1C649F3708D14B6,
