@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from altyn.consensus.networks import Network
-from altyn.node.chain.tree import Entry
+from altyn.node.chain.tree import Entry, HeaderTree
 from altyn.node.sync.headers import PeerChain
 
 MAX_BLOCKS_IN_TRANSIT_PER_PEER = 16
@@ -34,18 +34,6 @@ class BlockView(Protocol):
     def tip(self) -> Entry: ...
 
     def is_active(self, entry: Entry) -> bool: ...
-
-    def has_block(self, entry: Entry) -> bool:
-        """Whether the block of `entry` is stored (or was, before pruning)."""
-        ...
-
-    def has_chain(self, entry: Entry) -> bool:
-        """Whether the blocks of `entry` and all its ancestors are stored."""
-        ...
-
-    def is_invalid(self, entry: Entry) -> bool:
-        """Whether `entry` is known to be invalid, or built on what is."""
-        ...
 
 
 @dataclass(slots=True)
@@ -143,13 +131,13 @@ class BlockDownload:
         chain = self._chain
         tip = chain.tip
         recent = tip.header.time > now - DIRECT_FETCH_BLOCKS * chain.network.target_spacing
-        if not recent or chain.is_invalid(last) or tip.chain_work > last.chain_work:
+        if not recent or last.is_failed or tip.chain_work > last.chain_work:
             return []
         peer = self._peers[peer_id]
         missing: list[Entry] = []
         walk: Entry | None = last
         while walk is not None and not chain.is_active(walk) and len(missing) <= MAX_BLOCKS_IN_TRANSIT_PER_PEER:
-            if not chain.has_block(walk) and not self.is_requested(walk.hash) and self._serves(peer, walk):
+            if not walk.has_block and not self.is_requested(walk.hash) and self._serves(peer, walk):
                 missing.append(walk)
             walk = walk.parent
         if walk is None or not chain.is_active(walk):
@@ -197,15 +185,15 @@ class BlockDownload:
         ):
             return [], None
         common = peer.chain.last_common or tip.ancestor(min(best.height, tip.height))
-        common = peer.chain.last_common = _fork_point(common, best)
+        common = peer.chain.last_common = HeaderTree.fork_point(common, best)
         end = common.height + BLOCK_DOWNLOAD_WINDOW
         chosen: list[Entry] = []
         waiting_for: int | None = None
         for entry in _path(common, best, min(best.height, end + 1)):
-            if chain.is_invalid(entry) or not self._serves(peer, entry):
+            if entry.is_failed or not self._serves(peer, entry):
                 break
-            if chain.has_block(entry) or chain.is_active(entry):
-                if chain.has_chain(entry):
+            if entry.has_block or chain.is_active(entry):
+                if entry.chain_tx_count:  # all before it are stored as well
                     peer.chain.last_common = entry
                 continue
             if self.is_requested(entry.hash):
@@ -220,17 +208,6 @@ class BlockDownload:
             if len(chosen) == count:
                 break
         return chosen, None
-
-
-def _fork_point(first: Entry, second: Entry) -> Entry:
-    """Return the last entry that both chains contain."""
-    height = min(first.height, second.height)
-    one, other = first.ancestor(height), second.ancestor(height)
-    while one is not other:
-        assert one.parent is not None
-        assert other.parent is not None
-        one, other = one.parent, other.parent
-    return one
 
 
 _STRIDE = 128
