@@ -1,4 +1,4 @@
-"""Which block to ask of whom: a window over several peers, stalls, time-outs; a machine without I/O (Core: net_processing)."""
+"""Which block to ask of whom: a window over several peers, stalls, time-outs; a machine without I/O."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ BLOCK_DOWNLOAD_WINDOW = 1024
 """How far beyond the last block in common blocks are asked for, so that the disk order stays close to the chain's."""
 STALLING_TIMEOUT = 2.0
 STALLING_TIMEOUT_MAX = 64.0
-"""Seconds that a peer may keep the window from moving; doubles with each peer dropped for it, shrinks with each block."""
+"""Seconds that a peer may keep the window from moving: doubled by each peer dropped for it, reduced by each block."""
 STALLING_TIMEOUT_DECAY = 0.85
 TIMEOUT_BASE = 1.0
 TIMEOUT_PER_PEER = 0.5
@@ -89,7 +89,7 @@ class BlockDownload:
         self._asked[entry.hash] = peer_id
 
     def arrived(self, peer_id: int, block_hash: bytes, now: float) -> bool:
-        """Note that the peer sent this block; return whether anybody had been asked for it. Call `judged` afterwards."""
+        """Note that the peer sent this block; return whether anybody was asked for it. Call `judged` afterwards."""
         requested = self.is_requested(block_hash)
         if self._asked.get(block_hash) == peer_id:
             self._forget_request(block_hash, now)
@@ -127,7 +127,7 @@ class BlockDownload:
         return chosen
 
     def choose_announced(self, peer_id: int, last: Entry, now: float) -> list[Entry]:
-        """Return the blocks up to the just announced `last` to ask of the announcing peer (HeadersDirectFetchBlocks)."""
+        """Return the blocks up to the announced `last` to ask of who announced it (Core: HeadersDirectFetchBlocks)."""
         chain = self._chain
         tip = chain.tip
         recent = tip.header.time > now - DIRECT_FETCH_BLOCKS * chain.network.target_spacing

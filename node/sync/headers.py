@@ -1,7 +1,8 @@
-"""What each peer's chain looks like from here, and whom to ask for headers: a machine without I/O (Core: net_processing)."""
+"""What each peer's chain looks like from here, and whom to ask for headers: a machine without I/O."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from altyn.consensus.block import Header
@@ -178,7 +179,7 @@ class HeaderSync:
         """Refuse what no honest peer sends: too many headers, or headers without links. Raises Misbehaving."""
         if len(headers) > MAX_HEADERS:
             raise Misbehaving(f"headers message size = {len(headers)}")
-        for before, after in zip(headers, headers[1:], strict=False):
+        for before, after in pairwise(headers):
             if after.prev_hash != before.hash:
                 raise Misbehaving("non-continuous headers sequence")
 
@@ -189,7 +190,7 @@ class HeaderSync:
         peer.finished_at = now if peer.started and count < MAX_HEADERS else None
 
     def overdue(self, peer_id: int, now: float) -> str | None:
-        """Return why the peer must go: it is the only one asked for headers, there are others, and it does not answer."""
+        """Return why the peer must go: it alone was asked for headers, owes them, and there are others to ask."""
         peer = self._peers[peer_id]
         if not peer.started or peer.deadline is None:
             return None

@@ -1,0 +1,92 @@
+"""Transactions whose parents are unknown, kept a while in case those arrive (Core: TxOrphanage)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+
+from altyn.consensus.transaction import OutPoint, Transaction
+
+MAX_ORPHANS = 100
+MAX_ORPHAN_WEIGHT = 400_000
+"""Weight units; larger ones are not kept (Core: MAX_STANDARD_TX_WEIGHT)."""
+ORPHAN_LIFETIME = 20 * 60.0
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A transaction that waits, and the peer it came from."""
+
+    tx: Transaction
+    peer_id: int
+    expires_at: float
+
+
+class Orphans:
+    """A bounded set of orphans by wtxid. Times are seconds of the node's clock."""
+
+    def __init__(self, random: Random, most: int = MAX_ORPHANS) -> None:
+        self._random = random
+        self._most = most
+        self._orphans: dict[bytes, Orphan] = {}
+        self._txids: dict[bytes, int] = {}
+        self._spenders: dict[OutPoint, dict[bytes, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._orphans)
+
+    def __contains__(self, tx_hash: object) -> bool:
+        """Whether a transaction with this wtxid or txid waits here."""
+        return tx_hash in self._orphans or tx_hash in self._txids
+
+    def get(self, wtxid: bytes) -> Orphan | None:
+        return self._orphans.get(wtxid)
+
+    def add(self, tx: Transaction, peer_id: int, now: float) -> bool:
+        """Keep `tx`; False if it is here already or too large. Others may be dropped at random to make room."""
+        if tx.wtxid in self._orphans or tx.weight > MAX_ORPHAN_WEIGHT:
+            return False
+        self._orphans[tx.wtxid] = Orphan(tx, peer_id, now + ORPHAN_LIFETIME)
+        self._txids[tx.txid] = self._txids.get(tx.txid, 0) + 1
+        for txin in tx.inputs:
+            self._spenders.setdefault(txin.prevout, {})[tx.wtxid] = None
+        if len(self._orphans) > self._most:
+            for wtxid in [each for each, orphan in self._orphans.items() if orphan.expires_at <= now]:
+                self.remove(wtxid)
+        while len(self._orphans) > self._most:
+            self.remove(self._random.choice(list(self._orphans)))
+        return True
+
+    def remove(self, wtxid: bytes) -> None:
+        """Forget an orphan; nothing happens if it is not here."""
+        orphan = self._orphans.pop(wtxid, None)
+        if orphan is None:
+            return
+        self._txids[orphan.tx.txid] -= 1
+        if not self._txids[orphan.tx.txid]:
+            del self._txids[orphan.tx.txid]
+        for txin in orphan.tx.inputs:
+            spenders = self._spenders[txin.prevout]
+            spenders.pop(wtxid, None)
+            if not spenders:
+                del self._spenders[txin.prevout]
+
+    def remove_peer(self, peer_id: int) -> None:
+        """Forget what came from a peer that left."""
+        for wtxid in [each for each, orphan in self._orphans.items() if orphan.peer_id == peer_id]:
+            self.remove(wtxid)
+
+    def remove_for_block(self, transactions: Iterable[Transaction]) -> None:
+        """Forget what a block confirmed or made impossible."""
+        for tx in transactions:
+            for txin in tx.inputs:
+                for wtxid in list(self._spenders.get(txin.prevout, ())):
+                    self.remove(wtxid)
+
+    def children(self, tx: Transaction) -> list[Orphan]:
+        """Return the orphans that spend an output of `tx`, each once."""
+        found: dict[bytes, Orphan] = {}
+        for index in range(len(tx.outputs)):
+            for wtxid in self._spenders.get(tx.outpoint(index), ()):
+                found[wtxid] = self._orphans[wtxid]
+        return list(found.values())
