@@ -1,0 +1,246 @@
+"""Who is let into the mempool: Core's checks in Core's order, with Core's reasons (MemPoolAccept)."""
+
+from dataclasses import dataclass
+
+from altyn.consensus.checks.scripts import ScriptCheck
+from altyn.consensus.checks.transactions import (
+    check_inputs,
+    check_transaction,
+    is_final,
+    sequence_locks,
+    sequence_locks_met,
+    sigop_cost,
+)
+from altyn.consensus.errors import Fault, ValidationError
+from altyn.consensus.limits import SEQUENCE_LOCKTIME_DISABLE_FLAG
+from altyn.consensus.script.errors import ScriptError
+from altyn.consensus.script.flags import CLEANSTACK, MANDATORY, STANDARD, WITNESS
+from altyn.consensus.script.sighash import SighashCache
+from altyn.consensus.secp256k1 import Secp256k1
+from altyn.consensus.transaction import Coin, OutPoint, Transaction
+from altyn.node.chain.chain import Chain
+from altyn.node.chain.tree import Entry
+from altyn.node.mempool.policy import (
+    MAX_STANDARD_SIGOPS_COST,
+    MIN_STANDARD_NONWITNESS_SIZE,
+    TRUC_VERSION,
+    are_inputs_standard,
+    check_standard,
+    fee_of_size,
+    is_witness_standard,
+)
+from altyn.node.mempool.pool import MEMPOOL_HEIGHT, Mempool, MempoolEntry
+from altyn.node.mempool.truc import check_truc
+from altyn.node.offload import Offload
+from altyn.node.writer import Writer
+
+_MOST_OUTPUTS_LOOKED_UP = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A transaction that may enter if its scripts hold, and the tip and mempool under which that is so."""
+
+    entry: MempoolEntry
+    coins: dict[OutPoint, Coin]
+    tip: Entry
+    sequence: int
+
+
+class Acceptance:
+    """The way into the mempool.
+
+    A newcomer is examined on the loop, its scripts run elsewhere, and it is put in by the writer, which examines it
+    again if anything moved meanwhile. Scripts need no second look: they depend on nothing but the spent outputs, and
+    those are named by hash.
+    """
+
+    def __init__(self, chain: Chain, mempool: Mempool, writer: Writer, offload: Offload, secp: Secp256k1) -> None:
+        self._chain = chain
+        self._mempool = mempool
+        self._writer = writer
+        self._offload = offload
+        self._secp = secp
+
+    async def accept(self, tx: Transaction, *, test_only: bool = False, max_feerate: int = 0) -> MempoolEntry:
+        """Let `tx` in and return its entry; with `test_only` only tell what the entry would be.
+
+        `max_feerate`, in satoshis per 1000 virtual bytes, refuses a higher fee ("max-fee-exceeded"); 0 is no limit.
+        Raises ValidationError with Core's reason; its `fault` is MISSING_INPUTS where a parent may be unknown yet.
+        Must not be called from a job of the writer.
+        """
+        candidate = self.examine(tx)
+        await self._check_scripts(candidate)
+        if max_feerate and candidate.entry.fee > fee_of_size(max_feerate, candidate.entry.vsize):
+            raise ValidationError("max-fee-exceeded", fault=Fault.MEMPOOL_POLICY)
+        if test_only:
+            return candidate.entry
+
+        async def commit() -> MempoolEntry:
+            return self._commit(candidate)
+
+        return await self._writer.do(commit)
+
+    async def readmit(self, tx: Transaction) -> None:
+        """Put back what a block held that is no longer active, at whatever fee. Raises ValidationError.
+
+        For jobs of the writer. Bounds are not enforced: that is for the caller, once all are back.
+        """
+        candidate = self.examine(tx, returned=True)
+        await self._check_scripts(candidate)
+        self._mempool.add(candidate.entry)
+
+    def _commit(self, candidate: Candidate) -> MempoolEntry:
+        mempool = self._mempool
+        if (candidate.tip, candidate.sequence) != (self._chain.tip, mempool.sequence):
+            candidate = self.examine(candidate.entry.tx)
+        mempool.add(candidate.entry)
+        mempool.enforce_bounds()
+        if candidate.entry.txid not in mempool:
+            raise ValidationError("mempool full", fault=Fault.MEMPOOL_POLICY)
+        return candidate.entry
+
+    def examine(self, tx: Transaction, *, returned: bool = False) -> Candidate:
+        """Make every check but that of the scripts (Core: PreChecks). Raises ValidationError.
+
+        `returned` lifts the limits on fees, for a transaction that was in a block.
+        """
+        mempool, limits, tip = self._mempool, self._mempool.limits, self._chain.tip
+        check_transaction(tx)
+        if tx.is_coinbase:
+            raise ValidationError("coinbase")
+        if limits.require_standard:
+            check_standard(tx, limits)
+        if len(tx.stripped) < MIN_STANDARD_NONWITNESS_SIZE:
+            raise ValidationError("tx-size-small", fault=Fault.NOT_STANDARD)
+        if not is_final(tx, tip.height + 1, tip.median_time_past):
+            raise ValidationError("non-final", fault=Fault.PREMATURE)
+        if mempool.get_wtxid(tx.wtxid) is not None:
+            raise ValidationError("txn-already-in-mempool", fault=Fault.CONFLICT)
+        if tx.txid in mempool:
+            raise ValidationError("txn-same-nonwitness-data-in-mempool", fault=Fault.CONFLICT)
+        self._check_conflicts(tx)
+        coins = self._find_coins(tx)
+        self.check_sequence_locks(tx, coins)
+        fee = check_inputs(tx, coins, tip.height + 1, self._chain.network.coinbase_maturity)
+        if limits.require_standard and not are_inputs_standard(tx, coins):
+            raise ValidationError("bad-txns-nonstandard-inputs", fault=Fault.INPUTS_NOT_STANDARD)
+        if limits.require_standard and tx.has_witness and not is_witness_standard(tx, coins):
+            raise ValidationError("bad-witness-nonstandard", fault=Fault.WITNESS_MUTATED)
+        cost = sigop_cost(tx, coins, STANDARD)
+        entry = MempoolEntry(
+            tx,
+            fee=fee,
+            time=int(mempool.clock.now()),
+            height=tip.height,
+            sequence=0 if returned else mempool.sequence,
+            sigop_cost=cost,
+            spends_coinbase=any(coin.is_coinbase for coin in coins.values()),
+            bytes_per_sigop=limits.bytes_per_sigop,
+        )
+        if cost > MAX_STANDARD_SIGOPS_COST:
+            raise ValidationError("bad-txns-too-many-sigops", str(cost), fault=Fault.NOT_STANDARD)
+        if not returned:
+            self._check_fee(entry)
+        ancestors = mempool.check_package_limits(tx, entry.vsize)
+        check_truc(entry, ancestors, mempool)
+        return Candidate(entry, coins, tip, mempool.sequence)
+
+    def _check_conflicts(self, tx: Transaction) -> None:
+        """Refuse what spends an output that a transaction in the pool spends: the first seen stays.
+
+        A policy of replacement goes here: it would return the entries to replace, and have them removed in the commit.
+        """
+        if any(self._mempool.spender(txin.prevout) is not None for txin in tx.inputs):
+            raise ValidationError("txn-mempool-conflict", fault=Fault.CONFLICT)
+
+    def _find_coins(self, tx: Transaction) -> dict[OutPoint, Coin]:
+        coins = {}
+        view = self._chain.coins
+        for txin in tx.inputs:
+            coin = self._mempool.coin(txin.prevout) or view.get(txin.prevout)
+            if coin is not None:
+                coins[txin.prevout] = coin
+                continue
+            own = range(min(len(tx.outputs), _MOST_OUTPUTS_LOOKED_UP))
+            if any(view.get(tx.outpoint(index)) is not None for index in own):
+                raise ValidationError("txn-already-known", fault=Fault.CONFLICT)
+            raise ValidationError("bad-txns-inputs-missingorspent", fault=Fault.MISSING_INPUTS)
+        return coins
+
+    def check_sequence_locks(self, tx: Transaction, coins: dict[OutPoint, Coin]) -> None:
+        """Refuse what the next block could not hold for its relative lock times (BIP68). Raises ValidationError."""
+        tip = self._chain.tip
+        heights = [
+            tip.height + 1 if coin.height == MEMPOOL_HEIGHT else coin.height
+            for coin in (coins[txin.prevout] for txin in tx.inputs)
+        ]
+        if not sequence_locks_met(sequence_locks(tx, heights, tip), tip):
+            raise ValidationError("non-BIP68-final", fault=Fault.PREMATURE)
+
+    def is_mineable(self, entry: MempoolEntry) -> bool:
+        """Tell whether the next block could hold a transaction of the pool: it is final, its coins are there and ripe."""
+        tx, tip = entry.tx, self._chain.tip
+        if tx.lock_time and not is_final(tx, tip.height + 1, tip.median_time_past):
+            return False
+        relative = tx.version >= 2 and any(not txin.sequence & SEQUENCE_LOCKTIME_DISABLE_FLAG for txin in tx.inputs)
+        if not relative and not entry.spends_coinbase:
+            return True
+        try:
+            coins = self._find_coins(tx)
+            self.check_sequence_locks(tx, coins)
+        except ValidationError:
+            return False
+        maturity = self._chain.network.coinbase_maturity
+        return not any(each.is_coinbase and tip.height + 1 - each.height < maturity for each in coins.values())
+
+    def _check_fee(self, entry: MempoolEntry) -> None:
+        relay_fee = fee_of_size(self._mempool.limits.min_relay_feerate, entry.vsize)
+        pool_fee = fee_of_size(self._mempool.min_feerate(), entry.vsize)
+        fee = entry.modified_fee
+        too_low_to_relay = ValidationError("min relay fee not met", f"{fee} < {relay_fee}", fault=Fault.MEMPOOL_POLICY)
+        if fee < relay_fee and entry.tx.version != TRUC_VERSION:
+            raise too_low_to_relay
+        if fee < pool_fee:
+            raise ValidationError("mempool min fee not met", f"{fee} < {pool_fee}", fault=Fault.MEMPOOL_POLICY)
+        if fee < relay_fee:
+            raise too_low_to_relay
+
+    async def _check_scripts(self, candidate: Candidate) -> None:
+        await self._offload(check_scripts, candidate.entry.tx, candidate.coins, self._secp)
+
+
+def check_scripts(tx: Transaction, coins: dict[OutPoint, Coin], secp: Secp256k1) -> None:
+    """Run the scripts of all inputs under the rules of relay (Core: PolicyScriptChecks). Raises ValidationError.
+
+    The reason tells whether a block could hold the transaction nevertheless.
+    """
+    cache = SighashCache(tx, [coins[txin.prevout].output for txin in tx.inputs])
+    for index in range(len(tx.inputs)):
+        error = _script_error(tx, index, cache, STANDARD, secp)
+        if error is None:
+            continue
+        if _script_error(tx, index, cache, STANDARD & MANDATORY, secp) is None:
+            reason, fault = f"non-mandatory-script-verify-flag ({error.code.text})", Fault.NOT_STANDARD
+        else:
+            reason, fault = f"mandatory-script-verify-flag-failed ({error.code.text})", Fault.CONSENSUS
+        if not tx.has_witness and _lacks_only_witness(tx, cache, secp):
+            fault = Fault.WITNESS_STRIPPED
+        raise ValidationError(reason, fault=fault)
+
+
+def _script_error(tx: Transaction, index: int, cache: SighashCache, flags: int, secp: Secp256k1) -> ScriptError | None:
+    try:
+        ScriptCheck(tx, index, cache, flags).run(secp)
+    except ScriptError as error:
+        return error
+    return None
+
+
+def _lacks_only_witness(tx: Transaction, cache: SighashCache, secp: Secp256k1) -> bool:
+    """Tell whether all scripts hold without the rules of witnesses, and some do not with them."""
+    inputs = range(len(tx.inputs))
+    relaxed = STANDARD & ~CLEANSTACK  # which cannot be demanded without WITNESS
+    return all(_script_error(tx, index, cache, relaxed & ~WITNESS, secp) is None for index in inputs) and any(
+        _script_error(tx, index, cache, relaxed, secp) is not None for index in inputs
+    )
