@@ -24,9 +24,13 @@ except ValueError:  # an OpenSSL built without the legacy digests
     ripemd160 = portable_ripemd160
 else:
 
+    _fresh_ripemd160 = hashlib.new("ripemd160").copy
+
     def ripemd160(data: bytes) -> bytes:
         """Return the 20-byte RIPEMD-160 of `data`."""
-        return hashlib.new("ripemd160", data).digest()
+        hasher = _fresh_ripemd160()  # half the price of looking the algorithm up by name each time
+        hasher.update(data)
+        return hasher.digest()
 
 
 def hash160(data: bytes) -> bytes:

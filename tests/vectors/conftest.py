@@ -1,17 +1,16 @@
 """Where the public test vectors are, and how the tests read them.
 
-The folder is named by ALTYN_VECTORS; left out, it is `../shared/vectors` beside the project. A file that is absent fails
-under CI=true and skips elsewhere. Other sets of the same formats, smaller or larger, go through the same tests: every list
-may be empty.
+The folder is named by ALTYN_VECTORS; left out, it is `../shared/vectors` beside the project. A file that is absent
+fails under CI=true and skips elsewhere. Other sets of the same formats, smaller or larger, go through the same tests:
+every list may be empty.
 
-    from tests.vectors.conftest import load
+    from tests.vectors.conftest import load_rows
 
-    CASES = load("script/sighash.json")
-
-    @pytest.mark.parametrize("case", CASES, ids=...)
+    @pytest.mark.parametrize("case", load_rows("script/sighash.json"))
     def test_...
 
-Cases known to fail stand in `xfails.txt`, one test id a line as pytest prints it, seen from this folder; they are strict.
+Cases known to fail stand in `xfails.txt`, one test id a line as pytest prints it, seen from this folder; they are
+strict.
 """
 
 import csv
