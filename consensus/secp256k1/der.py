@@ -7,7 +7,7 @@ def parse_lax(signature: bytes) -> bytes | None:
     """Return R and S, 64 bytes, of a signature in any form that was ever accepted.
 
     Core: ecdsa_signature_parse_der_lax. Lengths may be padded, numbers too long or seemingly negative, and bytes may
-    follow. A number of the group order or more gives 64 zero bytes, which never verify; None is for what cannot be read.
+    follow. A number of the group order or more gives 64 zero bytes, which never verify. None: it cannot be read.
     """
     size = len(signature)
     if size < 2 or signature[0] != 0x30:

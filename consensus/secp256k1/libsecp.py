@@ -141,8 +141,10 @@ class LibSecp256k1:
 
     def add_to_secret(self, secret: bytes, tweak: bytes) -> bytes:
         _require_size(tweak, "tweak")
-        total = _new(_BUFFER, secret)
-        if len(secret) != 32 or not _add_to_secret(self._context, total, tweak):
+        total = _new(_BUFFER, 32)
+        if len(secret) == 32:  # else it stays zero, which is no key
+            _buffer(total)[:] = secret
+        if not _add_to_secret(self._context, total, tweak):
             raise InvalidKey("not a secret key, or the sum is none")
         return bytes(_buffer(total))
 
