@@ -1,0 +1,1 @@
+"""The commands: `altyn`, and `altynd` and `altyn-cli` in bitcoind's style."""

@@ -1,0 +1,1 @@
+"""JSON-RPC as bitcoind serves it: declared methods, an HTTP server, JSON forms of what the node knows."""

@@ -1,0 +1,270 @@
+"""The HTTP server: JSON-RPC 1.0, 1.1 and 2.0, single requests and batches, as bitcoind answers them."""
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from altyn.node.options import SettingsError
+from altyn.node.rpc.auth import Users
+from altyn.node.rpc.errors import (
+    CLIENT_NOT_CONNECTED,
+    IN_WARMUP,
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    RpcError,
+)
+from altyn.node.rpc.json_text import dump, dump_in_pieces, parse
+from altyn.node.rpc.method import Json, MethodTable
+from altyn.node.writer import WriterStopped
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 0x02000000
+"""Bytes of a request (Core: MAX_SIZE)."""
+_BRUTE_FORCE_DELAY = 0.25
+_SHUTDOWN_TIMEOUT = 2.0
+_ABSENT = object()
+_HTTP_STATUS = {INVALID_REQUEST: 400, METHOD_NOT_FOUND: 404}
+
+
+@dataclass(slots=True)
+class Request:
+    """One call as it was read so far: what is known when a part is wrong shapes the answer to it."""
+
+    id: Any = _ABSENT
+    is_version_2: bool = False
+    method: str = ""
+    params: Json = field(default_factory=list)
+
+    @property
+    def is_notification(self) -> bool:
+        """Whether nobody waits for an answer."""
+        return self.is_version_2 and self.id is _ABSENT
+
+    def read(self, value: Json) -> None:
+        """Fill in from JSON (Core: JSONRPCRequest::parse). Raises RpcError."""
+        if not isinstance(value, dict):
+            raise RpcError(INVALID_REQUEST, "Invalid Request object")
+        self.id = value.get("id", _ABSENT)
+        version = value.get("jsonrpc")
+        if version is not None:
+            if not isinstance(version, str):
+                raise RpcError(INVALID_REQUEST, "jsonrpc field must be a string")
+            if version not in {"1.0", "2.0"}:
+                raise RpcError(INVALID_REQUEST, "JSON-RPC version not supported")
+            self.is_version_2 = version == "2.0"
+        method = value.get("method")
+        if method is None:
+            raise RpcError(INVALID_REQUEST, "Missing method")
+        if not isinstance(method, str):
+            raise RpcError(INVALID_REQUEST, "Method must be a string")
+        self.method = method
+        params = value.get("params")
+        if params is not None and not isinstance(params, list | dict):
+            raise RpcError(INVALID_REQUEST, "Params must be an array or object")
+        self.params = [] if params is None else params
+
+    def result(self, text: bytes) -> bytes:
+        """Return the reply that carries a result, given as JSON text."""
+        head = b'{"jsonrpc":"2.0","result":' if self.is_version_2 else b'{"result":'
+        return b"".join((head, text, b"" if self.is_version_2 else b',"error":null', self._id(), b"}"))
+
+    def error(self, error: RpcError) -> bytes:
+        """Return the reply that carries an error."""
+        head = '{"jsonrpc":"2.0",' if self.is_version_2 else '{"result":null,'
+        body = dump({"code": error.code, "message": error.message})
+        return f'{head}"error":{body}'.encode() + self._id() + b"}"
+
+    def _id(self) -> bytes:
+        return b"" if self.id is _ABSENT else b',"id":' + dump(self.id).encode()
+
+
+class RpcServer:
+    """Answers the methods of a table; until `ready` is called, everything is refused with what start-up does now."""
+
+    def __init__(
+        self,
+        users: Users,
+        *,
+        threads: int = 16,
+        work_queue: int = 64,
+        timeout: float = 30.0,
+        allowed: Sequence[str] = (),
+    ) -> None:
+        """Work on `threads` calls at once while `work_queue` wait; `timeout` in seconds. Raises SettingsError."""
+        self.methods = MethodTable()
+        self._users = users
+        self._slots = asyncio.Semaphore(max(threads, 1))
+        self._most_waiting = max(threads, 1) + max(work_queue, 1)
+        self._waiting = 0
+        self._timeout = timeout
+        self._allowed = [_network(text) for text in ("127.0.0.0/8", "::1", *allowed)]
+        self._warmup = "RPC server started"
+
+    def warm_up(self, status: str) -> None:
+        """Say what start-up is doing, to everybody who calls meanwhile."""
+        self._warmup = status
+
+    def ready(self, groups: Iterable[object]) -> None:
+        """Answer the methods of `groups` from now on."""
+        for group in groups:
+            self.methods.add(group)
+        self._warmup = ""
+
+    @asynccontextmanager
+    async def serving(self, addresses: Sequence[tuple[str, int]]) -> AsyncIterator[list[tuple[str, int]]]:
+        """Listen on the addresses, at least one of which must be free; yields those in use. Raises OSError."""
+        application = web.Application(client_max_size=MAX_BODY)
+        application.router.add_route("*", "/", self._handle)
+        runner = web.AppRunner(
+            application,
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=self._timeout,
+            shutdown_timeout=_SHUTDOWN_TIMEOUT,
+        )
+        await runner.setup()
+        try:
+            yield await _listen(runner, addresses)
+        finally:
+            await runner.cleanup()
+
+    async def _handle(self, http: web.Request) -> web.StreamResponse:
+        if not self._is_allowed(http.remote):
+            return web.Response(status=403)
+        if http.method != "POST":
+            return web.Response(status=405, text="JSONRPC server handles only POST requests")
+        authorization = http.headers.get("Authorization")
+        challenge = {"WWW-Authenticate": 'Basic realm="jsonrpc"'}
+        if authorization is None:
+            return web.Response(status=401, headers=challenge)
+        user = self._users.identify(authorization)
+        if user is None:
+            log.warning("ThreadRPCServer incorrect password attempt from %s", http.remote)
+            await asyncio.sleep(_BRUTE_FORCE_DELAY)  # makes guessing slow
+            return web.Response(status=401, headers=challenge)
+        if self._waiting >= self._most_waiting:
+            log.warning("Request rejected because http work queue depth exceeded, it can be increased")
+            return web.Response(status=503, text="Work queue depth exceeded")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._timeout):
+                body = await http.read()
+            async with self._slots:
+                return await self._answer(body, user)
+        except TimeoutError:
+            return web.Response(status=408)
+        finally:
+            self._waiting -= 1
+
+    def _is_allowed(self, remote: str | None) -> bool:
+        address = ipaddress.ip_address((remote or "0.0.0.0").partition("%")[0])
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._allowed)
+
+    async def _answer(self, body: bytes, user: str) -> web.StreamResponse:
+        request = Request()
+        try:
+            try:
+                value = parse(body)
+            except ValueError:
+                raise RpcError(PARSE_ERROR, "Parse error") from None
+            if not self._users.may_call_anything(user):
+                log.warning("RPC User %s not allowed to call any methods", user)
+                return web.Response(status=403)
+            if isinstance(value, list):
+                return await self._answer_batch(value, user)
+            if not isinstance(value, dict):
+                raise RpcError(PARSE_ERROR, "Top-level object parse error")
+            request.read(value)
+            if not self._users.may_call(user, request.method):
+                log.warning("RPC User %s not allowed to call method %s", user, request.method)
+                return web.Response(status=403)
+            reply = await self._execute(request, user)
+        except RpcError as error:
+            return _json_response(request.error(error), _HTTP_STATUS.get(error.code, 500))
+        if request.is_notification:
+            return web.Response(status=204)
+        if isinstance(reply, RpcError):
+            status = 200 if request.is_version_2 else _HTTP_STATUS.get(reply.code, 500)
+            return _json_response(request.error(reply), status)
+        return _json_response(request.result(reply), 200)
+
+    async def _answer_batch(self, values: list[Json], user: str) -> web.StreamResponse:
+        for value in values:
+            method = value.get("method") if isinstance(value, dict) else None
+            if isinstance(method, str) and not self._users.may_call(user, method):
+                log.warning("RPC User %s not allowed to call method %s", user, method)
+                return web.Response(status=403)
+        replies = []
+        for value in values:
+            request = Request()
+            try:
+                request.read(value)
+            except RpcError as error:
+                replies.append(request.error(error))
+                continue
+            reply = await self._execute(request, user)
+            if not request.is_notification:
+                replies.append(request.error(reply) if isinstance(reply, RpcError) else request.result(reply))
+        if values and not replies:
+            return web.Response(status=204)
+        return _json_response(b"[" + b",".join(replies) + b"]", 200)
+
+    async def _execute(self, request: Request, user: str) -> bytes | RpcError:
+        """Return the JSON text of the result, or the error."""
+        log.debug("ThreadRPCServer method=%s user=%s", request.method, user)
+        if self._warmup:
+            return RpcError(IN_WARMUP, self._warmup)
+        try:
+            return await dump_in_pieces(await self.methods.call(request.method, request.params))
+        except RpcError as error:
+            return error
+        except WriterStopped:
+            return RpcError(CLIENT_NOT_CONNECTED, "Shutting down")
+        except Exception:  # the boundary: a bug costs this answer, not the node; the log has the traceback
+            log.exception("bug in RPC method %s", request.method)
+            return RpcError(INTERNAL_ERROR, f"Internal error in {request.method}; see the log")
+
+
+def _json_response(body: bytes, status: int) -> web.Response:
+    return web.Response(body=body + b"\n", status=status, content_type="application/json")
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise SettingsError(
+            f"Invalid -rpcallowip subnet specification: {text}. Valid values are a single IP (e.g. 1.2.3.4), "
+            "a network/netmask (e.g. 1.2.3.4/255.255.255.0), a network/CIDR (e.g. 1.2.3.4/24), "
+            "all ipv4 (0.0.0.0/0), or all ipv6 (::/0)."
+        ) from None
+
+
+async def _listen(runner: web.AppRunner, addresses: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Open each address; one that fails is no matter as long as another works, as IPv6 may be missing."""
+    bound, failure = [], None
+    for host, port in addresses:
+        try:
+            site = web.TCPSite(runner, host, port)
+            await site.start()
+        except (OSError, socket.gaierror) as error:
+            log.info("Binding RPC on address %s port %i failed.", host, port)
+            failure = error
+        else:
+            log.info("Binding RPC on address %s port %i", host, port)
+            bound.append((host, port))
+    if not bound:
+        raise failure or OSError("no address to listen on")
+    return bound
