@@ -28,6 +28,8 @@ SEND_BUFFER = 1_000_000
 """Bytes waiting for a peer above which nothing more of it is handled (Core: -maxsendbuffer)."""
 MAX_QUEUED = 8_000_000
 """Bytes waiting for a peer above which it is given up: a send buffer, a large block, and announcements."""
+READ_AHEAD = 5_000_000
+"""Bytes read from a peer before they are handled (Core: -maxreceivebuffer)."""
 MAX_UNSETTLED = 16
 """Messages of one peer being worked on behind its back (`Settlement`)."""
 MAX_UNSETTLED_BYTES = 8_000_000

@@ -21,14 +21,14 @@ SHORT_ID = Fixed(6)
 
 
 class Prefilled(NamedTuple):
-    """A transaction that comes with the compact block, and its index in the block."""
+    """A transaction that comes with the compact block, and its position in the block."""
 
-    index: int
+    position: int
     tx: Transaction
 
 
 class PrefilledList:
-    """Prefilled transactions by rising index; on the wire each index is its distance from the one before."""
+    """Prefilled transactions by rising position; on the wire each is its distance from the one before."""
 
     smallest = 1
 
@@ -38,20 +38,20 @@ class PrefilledList:
             raise EncodingError("end of data")
         found, least = [], 0
         for _ in range(count):
-            index = least + cursor.compact_size()
-            if index > 0xFFFF:
+            position = least + cursor.compact_size()
+            if position > 0xFFFF:
                 raise EncodingError("indexes overflowed 16 bits")
-            found.append(Prefilled(index, TRANSACTION.read(cursor)))
-            least = index + 1
+            found.append(Prefilled(position, TRANSACTION.read(cursor)))
+            least = position + 1
         return tuple(found)
 
     def write(self, value: tuple[Prefilled, ...]) -> bytes:
         written, least = [compact_size(len(value))], 0
-        for index, tx in value:
-            if index < least:
-                raise ValueError("indexes must rise")
-            written += (compact_size(index - least), tx.raw)
-            least = index + 1
+        for position, tx in value:
+            if position < least:
+                raise ValueError("positions must rise")
+            written += (compact_size(position - least), tx.raw)
+            least = position + 1
         return b"".join(written)
 
 

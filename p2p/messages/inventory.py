@@ -48,9 +48,7 @@ INVENTORY = InventoryCodec()
 class Inv(Message):
     """Announce up to 50,000 transactions and blocks."""
 
-    items: Annotated[
-        tuple[Inventory, ...], ListOf(INVENTORY, most=MAX_INV_SIZE, reason="inv message size = {count}")
-    ]
+    items: Annotated[tuple[Inventory, ...], ListOf(INVENTORY, most=MAX_INV_SIZE, reason="inv message size = {count}")]
 
 
 @message("getdata")

@@ -24,9 +24,7 @@ class Mempool(Message):
 class FilterLoad(Message):
     """Set a bloom filter of up to 36,000 bytes (BIP37). Whether we offer that at all, the handler decides."""
 
-    data: Annotated[
-        bytes, VarBytes(MAX_BLOOM_FILTER_SIZE, fault=Misbehaving, reason="too-large bloom filter")
-    ]
+    data: Annotated[bytes, VarBytes(MAX_BLOOM_FILTER_SIZE, fault=Misbehaving, reason="too-large bloom filter")]
     hash_functions: Annotated[int, U32]
     tweak: Annotated[int, U32]
     flags: Annotated[int, U8]

@@ -1,11 +1,13 @@
-"""What waits to be sent to one peer, bounded in bytes."""
+"""What waits on either side of one peer, bounded in bytes."""
 
 import asyncio
 from collections import deque
 from typing import NamedTuple
 
-_OVERHEAD = 24
-"""Bytes counted for each message besides its payload: a flood of empty ones is a flood too."""
+from altyn.p2p.framing.v1 import Frame
+
+_OVERHEAD = 150
+"""Bytes that a queued message costs besides its own: a flood of empty ones is a flood too."""
 
 
 class Outgoing(NamedTuple):
@@ -62,3 +64,41 @@ class Outbox:
     async def drained(self) -> None:
         """Wait until at most the soft limit is queued."""
         await self._drained.wait()
+
+
+class Inbox:
+    """Frames read and not handled yet. A None says that nothing comes any more."""
+
+    def __init__(self, soft: int) -> None:
+        """`soft`: bytes above which `room` waits."""
+        self._soft = soft
+        self._queue: deque[Frame | None] = deque()
+        self._filled = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self.queued_bytes = 0
+
+    def put(self, frame: Frame | None) -> None:
+        """Add a frame. Call `room` between reads to keep to the limit."""
+        self._queue.append(frame)
+        self._filled.set()
+        if frame is not None:
+            self.queued_bytes += frame.size + _OVERHEAD
+            if self.queued_bytes > self._soft:
+                self._room.clear()
+
+    async def get(self) -> Frame | None:
+        """Wait for the oldest frame."""
+        while not self._queue:
+            self._filled.clear()
+            await self._filled.wait()
+        frame = self._queue.popleft()
+        if frame is not None:
+            self.queued_bytes -= frame.size + _OVERHEAD
+            if self.queued_bytes <= self._soft:
+                self._room.set()
+        return frame
+
+    async def room(self) -> None:
+        """Wait until at most the soft limit is queued."""
+        await self._room.wait()

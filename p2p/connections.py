@@ -1,0 +1,267 @@
+"""Who we are connected to: dials, listens, keeps slots, supervises."""
+
+import asyncio
+import itertools
+import logging
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from altyn.p2p.addresses import Endpoint, NetworkAddress
+from altyn.p2p.clock import Timer
+from altyn.p2p.errors import Disconnect
+from altyn.p2p.framing.v1 import V1Framing
+from altyn.p2p.handshake import Handshake
+from altyn.p2p.kinds import PeerKind, Permission
+from altyn.p2p.limits import PROTOCOL_VERSION
+from altyn.p2p.messages import Version
+from altyn.p2p.peer import Peer, PeerHandler, PeerSettings
+from altyn.p2p.transport import Dialer, Listener, Listening, Transport, dial_tcp, listen_tcp
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY, LAST_RETRY = 1.0, 60.0
+"""Seconds between attempts to reach a node that we are told to be connected to; doubled from one to the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """What we say of ourselves, and how many may call. `magic`: the network's; `services`: bits of `Services`.
+
+    `relay`: have transactions announced to us. `required_services`: those without which an automatic outbound peer is
+    of no use. `max_inbound`: Core's 125 less its eleven outbound slots.
+    """
+
+    magic: bytes
+    services: int
+    user_agent: str
+    relay: bool = True
+    required_services: int = 0
+    max_inbound: int = 114
+    peer: PeerSettings = field(default_factory=PeerSettings)
+
+
+def no_permissions(address: Endpoint, kind: PeerKind) -> Permission:
+    """Give nobody more than others."""
+    return Permission.NONE
+
+
+class Connections:
+    """The peers of a node. `run` serves them; all else may be called before and while it runs, on the event loop."""
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        handler: PeerHandler,
+        clock: Timer,
+        *,
+        start_height: Callable[[], int] = lambda: 0,
+        permissions: Callable[[Endpoint, PeerKind], Permission] = no_permissions,
+        dialer: Dialer = dial_tcp,
+        listener: Listener = listen_tcp,
+        rng: random.Random | None = None,
+    ) -> None:
+        """`start_height`: the height that our version messages give. `permissions`: what a peer may do, by where it is
+        and how the connection was made. `rng` makes nonces; left out, the system does.
+        """
+        self.settings = settings
+        self.peers: dict[int, Peer] = {}
+        """All connections by id, the ones in their handshake included."""
+        self.listening: list[Endpoint] = []
+        """Where we listen."""
+        self.added_nodes: dict[Endpoint, Peer | None] = {}
+        """Nodes to stay connected to, with the connection if there is one."""
+        self.network_active = True
+        """Whether there may be connections; see `set_network_active`."""
+        self._handler, self._clock = handler, clock
+        self._start_height, self._permissions = start_height, permissions
+        self._dialer, self._listener = dialer, listener
+        self._rng = rng or random.SystemRandom()
+        self._ids = itertools.count()
+        self._listenings: list[Listening] = []
+        self._tasks: asyncio.TaskGroup | None = None
+        self._waiting: list[Coroutine[Any, Any, None]] = []
+        self._keepers: dict[Endpoint, asyncio.Event] = {}
+        self._activated = asyncio.Event()
+        self._activated.set()
+        self._past_sent = self._past_received = 0
+
+    async def run(self) -> None:
+        """Serve all connections until cancelled, then close them and stop listening."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                for work in self._waiting:
+                    tasks.create_task(work)
+                self._waiting.clear()
+                await asyncio.Event().wait()
+        finally:
+            self._tasks = None
+            for listening in self._listenings:
+                await listening.close()
+            self._listenings.clear()
+            self.listening.clear()
+
+    async def listen(self, host: str, port: int) -> Endpoint:
+        """Accept connections at an address; return it, with the port chosen if `port` is 0. Raises OSError."""
+        listening = await self._listener(Endpoint(host, port), self._accept)
+        self._listenings.append(listening)
+        self.listening.append(listening.endpoint)
+        return listening.endpoint
+
+    async def connect(self, host: str, port: int, kind: PeerKind = PeerKind.MANUAL) -> Peer:
+        """Dial once and return the peer, whose handshake goes on: await its `ready`, or hear of it by the handler.
+
+        Raises OSError when nobody answers, and Disconnect while the network is switched off.
+        """
+        if not self.network_active:
+            raise Disconnect("network is switched off")
+        transport = await self._dialer(Endpoint(host, port))
+        if not self.network_active:
+            await transport.close()
+            raise Disconnect("network is switched off")
+        return self._start(transport, kind)
+
+    def add_node(self, host: str, port: int) -> bool:
+        """Stay connected to a node: dial it again, ever less often, when it is away. False if it is added already."""
+        endpoint = Endpoint(host, port)
+        if endpoint in self.added_nodes:
+            return False
+        self.added_nodes[endpoint] = None
+        removed = self._keepers[endpoint] = asyncio.Event()
+        self._spawn(self._keep(endpoint, removed))
+        return True
+
+    def remove_node(self, host: str, port: int) -> bool:
+        """Stop dialling a node that was added; a connection to it stays. False if it was not added."""
+        endpoint = Endpoint(host, port)
+        if self.added_nodes.pop(endpoint, self) is self:
+            return False
+        self._keepers.pop(endpoint).set()
+        return True
+
+    def disconnect(self, peer: int | Endpoint, reason: str = "disconnected by request") -> bool:
+        """End connections, by id or by address. False if there is none."""
+        found = [p for p in self.peers.values() if peer == (p.id if isinstance(peer, int) else p.address)]
+        for one in found:
+            one.disconnect(reason)
+        return bool(found)
+
+    def set_network_active(self, active: bool) -> None:
+        """Switch all connections off and refuse new ones, or allow them again."""
+        self.network_active = active
+        if active:
+            self._activated.set()
+        else:
+            self._activated.clear()
+            for peer in self.peers.values():
+                peer.disconnect("network is switched off")
+
+    def ping_all(self) -> None:
+        """Ping every peer now."""
+        for peer in self.peers.values():
+            peer.ping()
+
+    @property
+    def total_bytes_sent(self) -> int:
+        """Bytes sent to all peers that there were."""
+        return self._past_sent + sum(peer.stats.bytes_sent for peer in self.peers.values())
+
+    @property
+    def total_bytes_received(self) -> int:
+        """Bytes received from all peers that there were."""
+        return self._past_received + sum(peer.stats.bytes_received for peer in self.peers.values())
+
+    def _accept(self, transport: Transport) -> None:
+        inbound = sum(peer.inbound for peer in self.peers.values())
+        if not self.network_active or inbound >= self.settings.max_inbound:
+            log.debug("connection from %s dropped: %s", transport.remote, "full" if self.network_active else "inactive")
+            self._spawn(transport.close())
+        else:
+            self._start(transport, PeerKind.INBOUND)
+
+    def _start(self, transport: Transport, kind: PeerKind) -> Peer:
+        nonce = self._rng.getrandbits(64) or 1
+        handshake = Handshake(
+            kind,
+            lambda: self._introduction(transport.remote, kind, nonce),
+            self._clock.now,
+            required_services=self.settings.required_services,
+            is_own_nonce=self._is_own_nonce,
+        )
+        peer = Peer(
+            next(self._ids),
+            kind,
+            transport,
+            V1Framing(self.settings.magic),
+            handshake,
+            handler=self._handler,
+            clock=self._clock,
+            settings=self.settings.peer,
+            rng=self._rng,
+            permissions=self._permissions(transport.remote, kind),
+            nonce=nonce,
+        )
+        self.peers[peer.id] = peer
+        self._spawn(self._supervise(peer))
+        return peer
+
+    async def _supervise(self, peer: Peer) -> None:
+        try:
+            await peer.run()
+            log.info("%s %s disconnected: %s", peer, peer.address, peer.ended)
+        except Exception:  # our bug, reached by a peer: lose the peer, keep the node; tests fail on this record
+            log.exception("bug while serving %s", peer)
+        finally:
+            del self.peers[peer.id]
+            self._past_sent += peer.stats.bytes_sent
+            self._past_received += peer.stats.bytes_received
+            peer.gone.set()
+
+    async def _keep(self, endpoint: Endpoint, removed: asyncio.Event) -> None:
+        """Dial an added node again and again. A connection that got through its handshake makes us patient anew."""
+        pause = FIRST_RETRY
+        while not removed.is_set():
+            await self._activated.wait()
+            peer = next((p for p in self.peers.values() if p.address == endpoint and not p.inbound), None)
+            try:
+                peer = peer or await self.connect(endpoint.host, endpoint.port)
+            except (OSError, Disconnect) as error:
+                log.debug("no connection to %s: %s", endpoint, error)
+            else:
+                if endpoint in self.added_nodes:
+                    self.added_nodes[endpoint] = peer
+                await peer.gone.wait()
+                if endpoint in self.added_nodes:
+                    self.added_nodes[endpoint] = None
+                if peer.ready.is_set():
+                    pause = FIRST_RETRY
+            try:
+                async with asyncio.timeout(pause):
+                    await removed.wait()
+            except TimeoutError:
+                pause = min(2 * pause, LAST_RETRY)
+
+    def _introduction(self, receiver: Endpoint, kind: PeerKind, nonce: int) -> Version:
+        services = self.settings.services
+        return Version(
+            version=PROTOCOL_VERSION,
+            services=services,
+            time=int(self._clock.now()),
+            receiver=(0, NetworkAddress.from_endpoint(receiver)),
+            sender=(services, NetworkAddress.unspecified()),
+            nonce=nonce,
+            user_agent=self.settings.user_agent,
+            start_height=self._start_height(),
+            relay=self.settings.relay and kind not in (PeerKind.BLOCK_RELAY_ONLY, PeerKind.FEELER),
+        )
+
+    def _is_own_nonce(self, nonce: int) -> bool:
+        return any(peer.nonce == nonce for peer in self.peers.values() if not peer.inbound and not peer.ready.is_set())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._tasks is None:
+            self._waiting.append(work)
+        else:
+            self._tasks.create_task(work)

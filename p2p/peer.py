@@ -1,0 +1,446 @@
+"""One connection: a handshake, a bounded outbox and a stream of messages, each handled after the one before it."""
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass, field
+from typing import NoReturn, Protocol
+
+from altyn.consensus.encoding import EncodingError
+from altyn.p2p.addresses import Endpoint
+from altyn.p2p.clock import Timer
+from altyn.p2p.errors import Disconnect, Misbehaving
+from altyn.p2p.framing.v1 import Frame, V1Framing
+from altyn.p2p.handshake import Features, Handshake, Stage
+from altyn.p2p.kinds import PeerKind, Permission
+from altyn.p2p.limits import (
+    MAX_QUEUED,
+    MAX_UNSETTLED,
+    MAX_UNSETTLED_BYTES,
+    PING_INTERVAL,
+    PING_NONCE_VERSION,
+    READ_AHEAD,
+    SEND_BUFFER,
+    SILENCE_LIMIT,
+)
+from altyn.p2p.messages import MESSAGES, Block, Headers, Message, Ping, Pong, SendTxReconciliation, Verack, Version
+from altyn.p2p.queues import Inbox, Outbox, Outgoing
+from altyn.p2p.transport import Transport
+
+log = logging.getLogger(__name__)
+
+OTHER = "*other*"
+"""The command under which bytes are counted that belong to no known one (Core: NET_MESSAGE_TYPE_OTHER)."""
+PIPELINED: tuple[type[Message], ...] = (Block, Headers)
+"""Messages that are handed on while earlier ones are not settled; every other one waits."""
+_HANDSHAKE_ONLY: tuple[type[Message], ...] = (Version, Verack, SendTxReconciliation)
+_LAST_WORDS = 1 << 16
+"""Bytes of the outbox that are still sent when a connection ends."""
+
+Settlement = Awaitable[None]
+"""Work on a message that goes on behind its peer's back; see `PeerHandler.message_received`."""
+
+
+class PeerHandler(Protocol):
+    """What is done with peers and their messages. Calls of one peer come one at a time, in order.
+
+    Each may raise Disconnect or Misbehaving, which ends this peer. Anything else raised is our own bug: it is logged
+    with its traceback and costs the peer only; what must stop the node belongs in the node's own tasks.
+    """
+
+    async def peer_connected(self, peer: "Peer") -> None:
+        """The handshake is done, `peer.features` is there. No message is handled before this returns."""
+        ...
+
+    async def message_received(self, peer: "Peer", message: Message) -> Settlement | None:
+        """Handle a message; return None when its effects are there.
+
+        Or return an awaitable that ends when they are: `block` and `headers` that follow are handed on meanwhile,
+        everything else (so also the pong to a ping) waits for it. The peer awaits it, in order of arrival, and it may
+        raise what this may. `version`, `verack`, `ping`, `pong` and unknown messages never come here.
+        """
+        ...
+
+    def peer_disconnected(self, peer: "Peer") -> None:
+        """The connection is over, `peer.ended` says why. Called for exactly the peers that were connected."""
+        ...
+
+
+@dataclass(slots=True)
+class PeerStats:
+    """Counters of a connection, as `getpeerinfo` shows them. Times in seconds since 1970 (0: never), sizes in bytes.
+
+    `last_block` and `last_transaction` are for whoever accepts them to set.
+    """
+
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    bytes_sent_by_command: Counter[str] = field(default_factory=Counter)
+    bytes_received_by_command: Counter[str] = field(default_factory=Counter)
+    last_send: float = 0.0
+    last_receive: float = 0.0
+    last_block: float = 0.0
+    last_transaction: float = 0.0
+    ping_time: float | None = None
+    min_ping: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSettings:
+    """How patient we are. `handshake_timeout` is Core's -peertimeout, in seconds; for as long no timeout is looked at.
+
+    `drop_malformed`: end the connection over a message that cannot be read; Core only ignores it.
+    """
+
+    handshake_timeout: float = 60.0
+    drop_malformed: bool = True
+    send_buffer: int = SEND_BUFFER
+    max_queued: int = MAX_QUEUED
+
+
+class Peer:
+    """One connection to another node. `run` serves it to its end; everything else may be called from anywhere."""
+
+    def __init__(
+        self,
+        peer_id: int,
+        kind: PeerKind,
+        transport: Transport,
+        framing: V1Framing,
+        handshake: Handshake,
+        *,
+        handler: PeerHandler,
+        clock: Timer,
+        settings: PeerSettings,
+        rng: random.Random,
+        permissions: Permission = Permission.NONE,
+        nonce: int = 0,
+    ) -> None:
+        """`nonce` is that of our version message."""
+        self.id = peer_id
+        self.kind = kind
+        self.permissions = permissions
+        self.nonce = nonce
+        self.connected_at = clock.now()
+        self.stats = PeerStats()
+        self.ready = asyncio.Event()
+        """Set when the handshake is done."""
+        self.gone = asyncio.Event()
+        """Set when the connection is over and cleared away."""
+        self.ended: Disconnect | None = None
+        """Why the connection ended."""
+        self._features: Features | None = None
+        self._transport, self._framing, self._handshake = transport, framing, handshake
+        self._handler, self._clock, self._settings, self._rng = handler, clock, settings, rng
+        self._inbox = Inbox(READ_AHEAD)
+        self._outbox = Outbox(soft=settings.send_buffer, hard=settings.max_queued)
+        self._unsettled: dict[int, int] = {}  # number of the settlement -> bytes of its message
+        self._next_settlement = 0
+        self._settled_one = asyncio.Event()
+        self._told = asyncio.Event()
+        self._told_why: Disconnect | None = None
+        self._ping_nonce = 0
+        self._ping_started = 0.0
+        self._ping_answered = asyncio.Event()
+
+    @property
+    def address(self) -> Endpoint:
+        """Where the peer is, as the socket knows it."""
+        return self._transport.remote
+
+    @property
+    def bound_address(self) -> Endpoint:
+        """Our end of the socket."""
+        return self._transport.local
+
+    @property
+    def inbound(self) -> bool:
+        return self.kind is PeerKind.INBOUND
+
+    @property
+    def transport_name(self) -> str:
+        """ "v1" or "v2"."""
+        return self._framing.name
+
+    @property
+    def features(self) -> Features:
+        """What the peer said in the handshake. Only once `ready` is set."""
+        if self._features is None:
+            raise RuntimeError(f"{self} has not finished its handshake")
+        return self._features
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the handshake is done and the connection not about to end."""
+        return self.ready.is_set() and self._told_why is None and self.ended is None
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait to be sent."""
+        return self._outbox.queued_bytes
+
+    def send(self, message: Message) -> None:
+        """Queue `message` without waiting; a peer that lets `max_queued` bytes pile up is disconnected."""
+        self.send_raw(message.command, message.payload())
+
+    def send_raw(self, command: str, payload: bytes) -> None:
+        """Queue a payload under any command of up to twelve characters."""
+        if self._told_why is None and not self._outbox.put(Outgoing(command, payload)):
+            self.disconnect("reads too slowly")
+
+    async def drained(self) -> None:
+        """Wait until what is queued fits the send buffer: who sends much waits here between pieces."""
+        await self._outbox.drained()
+
+    def disconnect(self, reason: str) -> None:
+        """End the connection soon. Does nothing when it is about to end."""
+        self._tell(Disconnect(reason))
+
+    def punish(self, reason: str) -> None:
+        """End the connection for misbehaviour found after the fact, unless the peer may misbehave."""
+        if not self._forgives(Misbehaving(reason)):
+            self._tell(Misbehaving(reason))
+
+    def ping(self) -> None:
+        """Send a ping now; one that is still out is forgotten (the `ping` RPC does this to every peer)."""
+        if self._features is None or self._features.common_version < PING_NONCE_VERSION:
+            return
+        self._ping_nonce = self._rng.getrandbits(64) or 1
+        self._ping_started = self._clock.now()
+        self.send(Ping(self._ping_nonce))
+
+    @property
+    def ping_wait(self) -> float | None:
+        """Seconds since the ping that is still unanswered, None if there is none."""
+        return self._clock.now() - self._ping_started if self._ping_nonce else None
+
+    async def run(self) -> None:
+        """Serve the connection to its end; `ended` says why then. Raises only what is our own fault."""
+        try:
+            for message in self._handshake.start():
+                self.send(message)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._fill_inbox())
+                tasks.create_task(self._empty_inbox(tasks))
+                tasks.create_task(self._drain_outbox())
+                tasks.create_task(self._keep_alive())
+                tasks.create_task(self._watch_for_silence())
+                tasks.create_task(self._until_told())
+        except* Disconnect as group:
+            self.ended = self._told_why or _first(group)
+        finally:
+            self.ended = self.ended or Disconnect("shutting down")
+            try:
+                if self._told_why is not None:
+                    await self._send_last_words()
+                await self._transport.close()
+            finally:
+                if self._features is not None:
+                    self._handler.peer_disconnected(self)
+
+    def __str__(self) -> str:
+        return f"peer={self.id}"
+
+    async def _fill_inbox(self) -> None:
+        """Read ahead a bounded number of bytes, so that two peers who send each other much cannot block each other."""
+        while data := await self._transport.read():
+            self.stats.bytes_received += len(data)
+            self.stats.last_receive = self._clock.now()
+            for frame in self._framing.feed(data):
+                self._inbox.put(frame)
+            await self._inbox.room()
+        self._inbox.put(None)
+
+    async def _empty_inbox(self, tasks: asyncio.TaskGroup) -> None:
+        while (frame := await self._inbox.get()) is not None:
+            if self._told_why is not None:
+                raise self._told_why
+            try:
+                await self._handle(frame, tasks)
+            except Misbehaving as fault:
+                if not self._forgives(fault):
+                    raise
+        await self._settled()
+        raise Disconnect("socket closed")
+
+    async def _handle(self, frame: Frame, tasks: asyncio.TaskGroup) -> None:
+        kind = MESSAGES.get(frame.command)
+        self.stats.bytes_received_by_command[frame.command if kind else OTHER] += frame.size
+        if kind is None:
+            log.debug("%s: ignoring %s", self, frame.fault or f"unknown message {frame.command}")
+        elif self._handshake.expects(kind):
+            message = self._read(kind, frame)
+            if message is not None:
+                await self._shake_hands(message)
+        elif self._features is None or kind in _HANDSHAKE_ONLY:
+            log.debug("%s: ignoring %s at this time", self, frame.command)
+        elif kind is Ping and self._features.common_version < PING_NONCE_VERSION:
+            log.debug("%s: ignoring a ping without nonce", self)
+        else:
+            message = self._read(kind, frame)
+            if message is not None:
+                await self._dispatch(message, frame.size, tasks)
+
+    def _read(self, kind: type[Message], frame: Frame) -> Message | None:
+        try:
+            return kind.parse(frame.payload)
+        except EncodingError as error:
+            text = f"ProcessMessages({frame.command}, {len(frame.payload)} bytes): Exception '{error}' caught"
+        if self._settings.drop_malformed:
+            raise Disconnect(text)
+        log.info("%s: %s", self, text)
+        return None
+
+    async def _shake_hands(self, message: Message) -> None:
+        for answer in self._handshake.feed(message):
+            self.send(answer)
+        if self._features is None and self._handshake.stage is Stage.DONE:
+            self._features = self._handshake.features
+            await self._handler.peer_connected(self)
+            self.ready.set()
+            self.ping()
+            for early in self._handshake.early.values():
+                await self._handler.message_received(self, early)
+
+    async def _dispatch(self, message: Message, size: int, tasks: asyncio.TaskGroup) -> None:
+        if isinstance(message, Pong):
+            self._pong(message)
+            return
+        if not isinstance(message, PIPELINED):
+            await self._settled()
+        await self._outbox.drained()
+        if isinstance(message, Ping):
+            self.send(Pong(message.nonce))
+            return
+        settlement = await self._handler.message_received(self, message)
+        if settlement is not None:
+            number = self._next_settlement = self._next_settlement + 1
+            self._unsettled[number] = size
+            tasks.create_task(self._settle(number, settlement))
+            await asyncio.sleep(0)  # it starts before anything that comes after it
+            await self._settled(MAX_UNSETTLED - 1, MAX_UNSETTLED_BYTES)
+
+    async def _settle(self, number: int, settlement: Settlement) -> None:
+        try:
+            await settlement
+        except Misbehaving as fault:
+            if not self._forgives(fault):
+                raise
+        finally:
+            del self._unsettled[number]
+            self._settled_one.set()
+
+    async def _settled(self, most: int = 0, most_bytes: int = 0) -> None:
+        """Wait until at most so much is unsettled."""
+        while len(self._unsettled) > most or sum(self._unsettled.values()) > most_bytes:
+            self._settled_one.clear()
+            await self._settled_one.wait()
+
+    def _pong(self, pong: Pong) -> None:
+        """Core's reading of an answer: only the right nonce counts; a short or zero one ends the wait all the same."""
+        now = self._clock.now()
+        if pong.nonce is not None and pong.nonce == self._ping_nonce != 0:
+            stats, passed = self.stats, now - self._ping_started
+            if passed >= 0:
+                stats.ping_time = passed
+                stats.min_ping = passed if stats.min_ping is None else min(stats.min_ping, passed)
+        elif pong.nonce:
+            log.debug("%s: pong without its ping", self)
+            return
+        self._ping_nonce = 0
+        self._ping_answered.set()
+
+    async def _drain_outbox(self) -> None:
+        while True:
+            await self._write(await self._outbox.get())
+
+    async def _write(self, outgoing: Outgoing) -> None:
+        framed = self._framing.frame(outgoing.command, outgoing.payload)
+        stats = self.stats
+        stats.bytes_sent += len(framed)
+        stats.bytes_sent_by_command[outgoing.command if outgoing.command in MESSAGES else OTHER] += len(framed)
+        await self._transport.write(framed)
+        stats.last_send = self._clock.now()
+
+    async def _send_last_words(self) -> None:
+        """Send what we had said before we hung up, if it is short and the peer reads."""
+        if self._outbox.queued_bytes > _LAST_WORDS:
+            return
+        try:
+            async with asyncio.timeout(1.0):
+                for outgoing in self._outbox.take_rest():
+                    await self._write(outgoing)
+        except (Disconnect, TimeoutError) as error:
+            log.debug("%s: did not hear our last words: %s", self, error)
+
+    async def _keep_alive(self) -> None:
+        await self.ready.wait()
+        if self.features.common_version < PING_NONCE_VERSION:
+            return
+        while True:
+            await self._clock.sleep_until(self._ping_started + PING_INTERVAL)
+            if self._ping_nonce:
+                self._ping_answered.clear()
+                await self._ping_answered.wait()
+            elif self._clock.now() >= self._ping_started + PING_INTERVAL:
+                self.ping()
+
+    async def _watch_for_silence(self) -> None:
+        while True:
+            when, reason = self._patience()
+            if self._clock.now() >= when:
+                raise Disconnect(reason)
+            await self._clock.sleep_until(when)
+
+    def _patience(self) -> tuple[float, str]:
+        """When it is over, as things stand, and the reason then (Core: InactivityCheck)."""
+        stats, seconds = self.stats, self._settings.handshake_timeout
+        first = self.connected_at + seconds
+        if not stats.last_receive or not stats.last_send:
+            heard, said = int(stats.last_receive != 0), int(stats.last_send != 0)
+            return first, f"socket no message in first {seconds:.0f} seconds, {heard} {said}"
+        if self._features is None:
+            return first, "version handshake timeout"
+        limits = [
+            (stats.last_send + SILENCE_LIMIT, "socket sending timeout"),
+            (stats.last_receive + SILENCE_LIMIT, "socket receive timeout"),
+        ]
+        if self._ping_nonce:
+            limits.append((self._ping_started + SILENCE_LIMIT, "ping timeout"))
+        when, reason = min(limits)
+        return max(when, first), reason
+
+    async def _until_told(self) -> NoReturn:
+        await self._told.wait()
+        raise self._told_why or Disconnect("told to")
+
+    def _tell(self, why: Disconnect) -> None:
+        if self._told_why is None:
+            self._told_why = why
+            self._told.set()
+
+    def _forgives(self, fault: Misbehaving) -> bool:
+        """Whether the peer may misbehave (Core: MaybeDiscourageAndDisconnect)."""
+        if Permission.NO_BAN in self.permissions:
+            log.info("Warning: not punishing noban peer %d! %s", self.id, fault)
+            return True
+        if self.kind is PeerKind.MANUAL:
+            log.info("Warning: not punishing manually connected peer %d! %s", self.id, fault)
+            return True
+        return False
+
+
+def _first(group: BaseExceptionGroup[Disconnect]) -> Disconnect:
+    """The reason that counts among several ends at once: misbehaviour before all others."""
+    ends = list(_leaves(group))
+    return next((end for end in ends if isinstance(end, Misbehaving)), ends[0])
+
+
+def _leaves(group: BaseExceptionGroup[Disconnect]) -> Iterator[Disconnect]:
+    for end in group.exceptions:
+        if isinstance(end, BaseExceptionGroup):
+            yield from _leaves(end)
+        else:
+            yield end
