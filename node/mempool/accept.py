@@ -179,7 +179,7 @@ class Acceptance:
             raise ValidationError("non-BIP68-final", fault=Fault.PREMATURE)
 
     def is_mineable(self, entry: MempoolEntry) -> bool:
-        """Tell whether the next block could hold a transaction of the pool: it is final, its coins are there and ripe."""
+        """Tell whether the next block could hold a transaction of the pool: final, its coins there and ripe."""
         tx, tip = entry.tx, self._chain.tip
         if tx.lock_time and not is_final(tx, tip.height + 1, tip.median_time_past):
             return False
