@@ -7,6 +7,7 @@ blocks.extend("a105 a106", transactions=[payment])
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from altyn.consensus.block import Block, Header
@@ -219,4 +220,4 @@ def _names(text: str) -> Iterator[str]:
 
 def _steps(line: str) -> Iterator[tuple[str, str]]:
     names = list(_names(line))
-    yield from zip(names, names[1:], strict=False)
+    yield from pairwise(names)

@@ -1,11 +1,11 @@
 """All headers that passed their checks, as a tree; which of them are known to be invalid, and which has most work."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from altyn.consensus.ancestry import median_time_past
 from altyn.consensus.block import Header
 from altyn.consensus.pow import work
+from altyn.node.storage.blocks import FilePosition
 
 HAVE_BLOCK = 1
 """The block is in the block files."""
@@ -19,13 +19,6 @@ FAILED_PARENT = 16
 """It builds on one that failed."""
 
 _NO_SEQUENCE = 1 << 62
-
-
-class FilePosition(NamedTuple):
-    """Where a record's data begins, behind its eight bytes of magic and size."""
-
-    file: int
-    offset: int
 
 
 class Entry:

@@ -1,0 +1,188 @@
+"""Blocks and what they spent, in Core's `blk?????.dat` and `rev?????.dat` files.
+
+A record is magic (4), size (4), data; undo data is followed by sha256d(hash of the block before + data). With a file
+`xor.dat` of eight bytes, byte i of every file is combined with byte i mod 8 of it.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from altyn.consensus.hashes import sha256d
+from altyn.consensus.limits import MAX_BLOCK_SERIALIZED_SIZE
+from altyn.node.storage.disk import Disk
+from altyn.node.storage.errors import StoreError
+
+MAX_FILE_SIZE = 128 << 20
+"""Bytes of a block file (Core: MAX_BLOCKFILE_SIZE)."""
+_HEAD = struct.Struct("<4sI")
+HEAD_SIZE = _HEAD.size
+_CHECKSUM_SIZE = 32
+_MAX_UNDO_SIZE = 1 << 27
+_BLOCK_FILE = re.compile(r"blk(\d{5})\.dat")
+_XOR_FILE = "xor.dat"
+
+
+class FilePosition(NamedTuple):
+    """Where a record's data begins, behind its eight bytes of magic and size."""
+
+    file: int
+    offset: int
+
+
+class BlockFiles:
+    """The block files of one folder. One writer at a time; any number of readers."""
+
+    def __init__(self, disk: Disk, magic: bytes, *, max_file_size: int = MAX_FILE_SIZE) -> None:
+        self._disk = disk
+        self._magic = magic
+        self._max_file_size = max_file_size
+        names = disk.names()
+        key = disk.read(_XOR_FILE, 0, 8) if _XOR_FILE in names else bytes(8)
+        if len(key) != 8:
+            raise StoreError(f"{_XOR_FILE} in the blocks folder has {len(key)} bytes instead of 8: restore it")
+        self._key = b"" if key == bytes(8) else key
+        self._ends: dict[str, int] = {}  # where the next record goes
+        self._unsynced: set[str] = set()
+        self._file = max((int(match[1]) for match in map(_BLOCK_FILE.fullmatch, names) if match), default=0)
+
+    def write_block(self, data: bytes) -> FilePosition:
+        """Append a block; return where its data lies. Raises StoreError."""
+        end = self._end(_block_name(self._file))
+        if end and end + HEAD_SIZE + len(data) > self._max_file_size:
+            self._file += 1
+        return FilePosition(self._file, self._append(_block_name(self._file), data))
+
+    def read_block(self, position: FilePosition) -> bytes:
+        """Return a block's bytes. Raises StoreError if the file is missing, cut short or damaged."""
+        return self._read(_block_name(position.file), position.offset, MAX_BLOCK_SERIALIZED_SIZE)
+
+    def read_part(self, position: FilePosition, offset: int, size: int) -> bytes:
+        """Return `size` bytes of a block's data, from `offset` on; fewer at the end of the file."""
+        start = position.offset + offset
+        return self._mask(self._disk.read(_block_name(position.file), start, size), start)
+
+    def write_undo(self, file: int, data: bytes, previous_hash: bytes) -> FilePosition:
+        """Append undo data beside block file `file`; `previous_hash` is of the block before. Raises StoreError."""
+        checksum = sha256d(previous_hash + data)
+        return FilePosition(file, self._append(_undo_name(file), data, checksum))
+
+    def read_undo(self, position: FilePosition, previous_hash: bytes) -> bytes:
+        """Return undo data. Raises StoreError if it is missing, damaged, or of another block."""
+        name = _undo_name(position.file)
+        data = self._read(name, position.offset, _MAX_UNDO_SIZE)
+        start = position.offset + len(data)
+        checksum = self._mask(self._disk.read(name, start, _CHECKSUM_SIZE), start)
+        if checksum != sha256d(previous_hash + data):
+            raise _damaged(name, position.offset)
+        return data
+
+    def sync(self) -> None:
+        """Make all that was written last through a crash of the machine. Raises StoreError."""
+        while self._unsynced:
+            name = self._unsynced.pop()
+            try:
+                self._disk.sync(name)
+            except StoreError:
+                self._unsynced.add(name)
+                raise
+
+    def recover(self, ends: dict[int, tuple[int, int]]) -> Iterator[tuple[FilePosition, bytes]]:
+        """Cut the files behind what the index knows, but first hand out the whole blocks found there.
+
+        `ends` tells for each file where its last indexed block ends, and where its last indexed undo data begins (0:
+        none). After a crash the files hold more than the index: whole blocks, which are kept, and perhaps a torn one,
+        which is cut off. Raises StoreError where the files hold less.
+        """
+        for name in self._disk.names():
+            match = _BLOCK_FILE.fullmatch(name)
+            if match is None:
+                continue
+            file = int(match[1])
+            block_end, last_undo = ends.get(file, (0, 0))
+            if self._disk.size(name) < block_end:
+                raise _damaged(name, self._disk.size(name))
+            for position, data in self._records_behind(name, file, block_end):
+                yield position, data
+                block_end = position.offset + len(data)
+            self._cut(name, block_end)
+            undo_name = _undo_name(file)
+            undo_size = len(self._read(undo_name, last_undo, _MAX_UNDO_SIZE)) + _CHECKSUM_SIZE if last_undo else 0
+            self._cut(undo_name, last_undo + undo_size)
+
+    def _records_behind(self, name: str, file: int, offset: int) -> Iterator[tuple[FilePosition, bytes]]:
+        while True:
+            head = self._mask(self._disk.read(name, offset, HEAD_SIZE), offset)
+            if len(head) < HEAD_SIZE:
+                return
+            magic, size = _HEAD.unpack(head)
+            if magic != self._magic or not 80 < size <= MAX_BLOCK_SERIALIZED_SIZE:
+                return
+            start = offset + HEAD_SIZE
+            data = self._mask(self._disk.read(name, start, size), start)
+            if len(data) < size:
+                return
+            yield FilePosition(file, start), data
+            offset = start + size
+
+    def _cut(self, name: str, end: int) -> None:
+        size = self._disk.size(name)
+        if size < end:
+            raise _damaged(name, size)
+        if size > end:
+            self._disk.truncate(name, end)
+        self._ends[name] = end
+
+    def _end(self, name: str) -> int:
+        end = self._ends.get(name)
+        if end is None:
+            end = self._ends[name] = self._disk.size(name)
+        return end
+
+    def _append(self, name: str, data: bytes, checksum: bytes = b"") -> int:
+        end = self._end(name)
+        record = _HEAD.pack(self._magic, len(data)) + data + checksum
+        self._unsynced.add(name)
+        self._disk.write(name, end, self._mask(record, end))
+        self._ends[name] = end + len(record)
+        return end + HEAD_SIZE
+
+    def _read(self, name: str, offset: int, most: int) -> bytes:
+        start = offset - HEAD_SIZE
+        if start < 0:
+            raise _damaged(name, offset)
+        head = self._mask(self._disk.read(name, start, HEAD_SIZE), start)
+        if len(head) < HEAD_SIZE:
+            raise _damaged(name, offset)
+        magic, size = _HEAD.unpack(head)
+        if magic != self._magic or size > most:
+            raise _damaged(name, offset)
+        data = self._mask(self._disk.read(name, offset, size), offset)
+        if len(data) < size:
+            raise _damaged(name, offset)
+        return data
+
+    def _mask(self, data: bytes, offset: int) -> bytes:
+        key = self._key
+        if not key or not data:
+            return data
+        shift = offset % 8
+        stream = (key[shift:] + key[:shift]) * (len(data) // 8 + 1)
+        mixed = int.from_bytes(data, "little") ^ int.from_bytes(stream[: len(data)], "little")
+        return mixed.to_bytes(len(data), "little")
+
+
+def _block_name(file: int) -> str:
+    return f"blk{file:05}.dat"
+
+
+def _undo_name(file: int) -> str:
+    return f"rev{file:05}.dat"
+
+
+def _damaged(name: str, offset: int) -> StoreError:
+    return StoreError(
+        f"{name} in the blocks folder is damaged at byte {offset}: restore it from a copy, "
+        "or delete the node's folder and start again"
+    )

@@ -1,0 +1,41 @@
+"""Unspent outputs on disk, at one tip."""
+
+from collections.abc import Iterable, Iterator
+
+from altyn.consensus.transaction import Coin, OutPoint
+from altyn.node.storage.kv import KeyValue
+from altyn.node.storage.layout import BEST_BLOCK, COIN, decode_coin
+
+
+class CoinStore:
+    """Coins in the form of `layout.encode_coin`, and the hash of the block they stand at."""
+
+    def __init__(self, kv: KeyValue) -> None:
+        self._kv = kv
+
+    @property
+    def best_block(self) -> bytes | None:
+        """The hash of the block the coins stand at; None before the first write."""
+        return self._kv.get(BEST_BLOCK)
+
+    def get(self, outpoint: bytes) -> bytes | None:
+        """Return a coin's value form, or None."""
+        return self._kv.get(COIN + outpoint)
+
+    def write(self, best_block: bytes, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Put coins, or remove those given as None, and move to `best_block`, all at once."""
+        with self._kv.batch() as batch:
+            for outpoint, data in changes:
+                if data is None:
+                    batch.delete(COIN + outpoint)
+                else:
+                    batch.put(COIN + outpoint, data)
+            batch.put(BEST_BLOCK, best_block)
+
+    def __iter__(self) -> Iterator[tuple[OutPoint, Coin]]:
+        """Go through all coins in order of their outpoints."""
+        for key, data in self._kv.scan(COIN):
+            yield OutPoint(key[1:]), decode_coin(data)
+
+    def close(self) -> None:
+        self._kv.close()

@@ -1,0 +1,49 @@
+"""Every key and value form of the databases. Numbers in keys are big-endian, so that order of keys is order of numbers.
+
+`blocks/index`
+    h + height (4) + hash (32)  ->  header (80), status, transactions, file, offset, size, undo offset (4 each)
+`chainstate`
+    B                           ->  hash of the block the coins stand at (32)
+    C + outpoint (36)           ->  height * 2 + is_coinbase (4), value (8), script
+`indexes/filters`
+    f + height (4) + hash (32)  ->  filter header (32), filter (BIP158)
+    B                           ->  hash of the last block whose ancestors all have filters (32)
+`indexes/transactions`
+    t + txid (32)               ->  file, offset of the block, offset of the transaction behind it (4 each)
+    B                           ->  hash of the last block whose ancestors' transactions are all indexed (32)
+"""
+
+import struct
+
+from altyn.consensus.transaction import Coin, TxOut
+
+BEST_BLOCK = b"B"
+
+HEADER = b"h"
+HEADER_KEY = struct.Struct(">cI32s")
+HEADER_VALUE = struct.Struct("<80sIIiIIi")
+"""`file` and `undo offset` are -1 where there is none; the undo lies in the file of the same number."""
+
+COIN = b"C"
+_COIN_HEAD = struct.Struct("<Iq")
+
+FILTER = b"f"
+FILTER_KEY = struct.Struct(">cI32s")
+
+TRANSACTION = b"t"
+TRANSACTION_VALUE = struct.Struct("<III")
+
+SCHEMA = 1
+"""Goes up when any of this changes."""
+
+
+def encode_coin(coin: Coin) -> bytes:
+    """Return the value form of a coin, which the cache keeps too: one bytes object is light on the collector."""
+    output, height, is_coinbase = coin
+    return _COIN_HEAD.pack(height << 1 | is_coinbase, output.value) + output.script_pubkey
+
+
+def decode_coin(data: bytes) -> Coin:
+    """Read what `encode_coin` made. Raises struct.error."""
+    code, value = _COIN_HEAD.unpack_from(data)
+    return Coin(TxOut(value, data[12:]), code >> 1, bool(code & 1))
