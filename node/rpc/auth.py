@@ -70,9 +70,9 @@ class Users:
     @classmethod
     def from_settings(cls, settings: Settings, cookie: Cookie | None) -> Self:
         """Allow what the settings say, and the cookie if there is one. Raises SettingsError."""
-        passwords = (
-            {cookie.path and COOKIE_USER: cookie.password} if cookie else {settings.rpcuser: settings.rpcpassword}
-        )
+        passwords = {COOKIE_USER: cookie.password} if cookie else {}
+        if settings.rpcpassword:
+            passwords[settings.rpcuser] = settings.rpcpassword
         return cls(passwords, settings.rpcauth, settings.rpcwhitelist, whitelist_default=settings.rpcwhitelistdefault)
 
     def identify(self, authorization: str | None) -> str | None:

@@ -1,149 +1,138 @@
-"""A small client: calls a node's methods over one kept connection."""
+"""A small client for a node's JSON-RPC: Altyn's or bitcoind's."""
 
 import base64
 import http.client
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
-from altyn.node.rpc.amounts import JsonNumber
-from altyn.node.rpc.errors import RpcError
-from altyn.node.rpc.json_text import dump, parse
+from altyn.node.rpc.json_text import dump
 
 DEFAULT_TIMEOUT = 900.0
 """Seconds to wait for an answer (bitcoin-cli: -rpcclienttimeout)."""
 
 
-class RpcUnavailable(ConnectionError):
-    """No node answers at the address."""
+class RpcFailure(Exception):
+    """The node answered with an error: its code and message."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.message} (code {self.code})"
 
 
-class RpcRefused(Exception):
-    """The node does not accept the user or password."""
+class Unreachable(ConnectionError):
+    """Nobody answers there, or not as a node does."""
+
+
+class Unauthorized(Unreachable):
+    """The node does not accept the user and password, or not for this call."""
 
 
 class RpcClient:
-    """Calls one node; not to be shared between threads. Numbers with fractions come back as Decimal by default."""
+    """Calls one node. Inside `with` the connection is kept between calls; not to be shared between threads."""
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        url: str,
         *,
-        user: str = "",
-        password: str = "",
-        cookie: Path | None = None,
+        cookie_file: Path | None = None,
         timeout: float = DEFAULT_TIMEOUT,
-        parse_float: Callable[[str], Any] | None = None,
+        parse_float: Callable[[str], Any] = Decimal,
     ) -> None:
-        """Authenticate with `user` and `password`, or with the cookie file, read anew for each connection."""
-        self.host, self.port = host, port
-        self._user, self._password, self._cookie = user, password, cookie
+        """Call the node at `http://[user:password@]host:port`; without a user, with its cookie, read when connecting.
+
+        `timeout` in seconds. Raises ValueError when the URL is none.
+        """
+        parts = urlsplit(url if "//" in url else f"http://{url}")
+        if parts.scheme != "http" or not parts.hostname or not parts.port:
+            raise ValueError(f"not the address of a node: {url}")
+        self._host, self._port = parts.hostname, parts.port
+        self._user, self._password = unquote(parts.username or ""), unquote(parts.password or "")
+        self._cookie_file = cookie_file
         self._timeout = timeout
         self._parse_float = parse_float
+        self._is_kept = False
         self._connection: http.client.HTTPConnection | None = None
         self._authorization = ""
         self._ids = itertools.count(1)
 
-    @classmethod
-    def from_url(cls, url: str, *, cookie: Path | None = None, timeout: float = DEFAULT_TIMEOUT) -> Self:
-        """Build a client for `http://user:password@host:port`. Raises ValueError."""
-        parts = urlsplit(url if "//" in url else f"http://{url}")
-        if parts.scheme != "http" or not parts.hostname or not parts.port:
-            raise ValueError(f"not the address of a node: {url}")
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
-        return cls(parts.hostname, parts.port, user=user, password=password, cookie=cookie, timeout=timeout)
+    def __enter__(self) -> Self:
+        self._is_kept = True
+        return self
 
-    def call(self, method: str, *params: Any, **named: Any) -> Any:
-        """Return the result of one call, with positional or named parameters.
+    def __exit__(self, *_: object) -> None:
+        self._is_kept = False
+        self._close()
 
-        Raises RpcError with the node's code, RpcUnavailable, RpcRefused.
-        """
-        arguments: Any = {**named, **({"args": list(params)} if params else {})} if named else list(params)
+    def call(self, method: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
+        """Return the result of a call with positional or named parameters. Raises RpcFailure, Unreachable."""
+        arguments = dict(params) if isinstance(params, Mapping) else list(params)
         reply = self.post({"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": arguments})
         return _result(reply)
 
     def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
-        """Send several calls at once; each answer is a result or an RpcError."""
-        requests = [
-            {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
-            for number, (method, params) in enumerate(calls)
-        ]
-        replies = self.post(requests)
+        """Send calls in one request; each answer is a result or an RpcFailure. Raises Unreachable."""
+        replies = self.post(
+            [
+                {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
+                for number, (method, params) in enumerate(calls)
+            ]
+        )
         answers: list[Any] = []
         for reply in sorted(replies, key=lambda each: int(each["id"])):
             try:
                 answers.append(_result(reply))
-            except RpcError as error:
+            except RpcFailure as error:
                 answers.append(error)
         return answers
 
     def post(self, request: Any) -> Any:
-        """Send JSON and return the JSON that comes back. Raises RpcUnavailable, RpcRefused."""
-        body = dump(request).encode()
-        status, content = self._send(body)
-        if status == 401:
-            raise RpcRefused("the node does not accept the user name and password")
-        if status == 403:
-            raise RpcRefused("the node does not allow this call")
+        """Send JSON and return the JSON that comes back, errors too. Raises Unreachable."""
         try:
-            return json.loads(content, parse_float=self._parse_float) if self._parse_float else parse(content)
+            status, content = self._exchange(dump(request).encode())
+        except (OSError, http.client.HTTPException) as error:
+            self._close()
+            raise Unreachable(f"no node answers at {self._host}:{self._port} ({error or 'it hung up'})") from error
+        if not self._is_kept:
+            self._close()
+        if status in {401, 403}:
+            raise Unauthorized("the node does not accept the user and password for this call")
+        try:
+            return json.loads(content, parse_float=self._parse_float)
         except ValueError:
-            raise RpcUnavailable(f"server returned HTTP error {status}") from None
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _send(self, body: bytes) -> tuple[int, bytes]:
-        is_kept = self._connection is not None
-        try:
-            return self._exchange(body)
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            if not is_kept or isinstance(error, TimeoutError):
-                raise RpcUnavailable(f"Could not connect to the server {self.host}:{self.port}") from error
-        try:  # the node closes connections that were idle for long
-            return self._exchange(body)
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            raise RpcUnavailable(f"Could not connect to the server {self.host}:{self.port}") from error
+            raise Unreachable(f"server returned HTTP error {status}") from None
 
     def _exchange(self, body: bytes) -> tuple[int, bytes]:
         if self._connection is None:
             self._authorization = self._credentials()
-            self._connection = http.client.HTTPConnection(self.host, self.port, timeout=self._timeout)
+            self._connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
         headers = {"Authorization": self._authorization, "Content-Type": "application/json"}
         self._connection.request("POST", "/", body, headers)
         response = self._connection.getresponse()
         return response.status, response.read()
 
     def _credentials(self) -> str:
-        plain = f"{self._user}:{self._password}"
-        if self._cookie is not None and not self._password:
-            try:
-                plain = self._cookie.read_text("utf-8")
-            except OSError as error:
-                raise RpcUnavailable(f"no node runs there: cannot read its cookie {self._cookie}") from error
-        return "Basic " + base64.b64encode(plain.encode()).decode()
+        plain = f"{self._user}:{self._password}".encode()
+        if self._cookie_file is not None and not self._user:
+            plain = self._cookie_file.read_bytes().strip()
+        return "Basic " + base64.b64encode(plain).decode()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def _result(reply: Any) -> Any:
     error = reply.get("error")
     if error is not None:
-        raise RpcError(int(error["code"]), str(error["message"]))
+        raise RpcFailure(int(error["code"]), str(error["message"]))
     return reply.get("result")
-
-
-__all__ = ["JsonNumber", "RpcClient", "RpcRefused", "RpcUnavailable"]
