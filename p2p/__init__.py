@@ -1,0 +1,1 @@
+"""The wire and the peers on it. Nothing here knows a chain."""

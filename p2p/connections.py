@@ -81,6 +81,7 @@ class Connections:
         self._ids = itertools.count()
         self._listenings: list[Listening] = []
         self._tasks: asyncio.TaskGroup | None = None
+        self._stopped = False
         self._waiting: list[Coroutine[Any, Any, None]] = []
         self._keepers: dict[Endpoint, asyncio.Event] = {}
         self._activated = asyncio.Event()
@@ -88,20 +89,23 @@ class Connections:
         self._past_sent = self._past_received = 0
 
     async def run(self) -> None:
-        """Serve all connections until cancelled, then close them and stop listening."""
+        """Serve all connections until cancelled, then stop listening and close them. Runs once."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 for work in self._waiting:
                     tasks.create_task(work)
                 self._waiting.clear()
-                await asyncio.Event().wait()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self._stopped = True
+                    for listening in self._listenings:
+                        await listening.close()
+                    self.listening.clear()
         finally:
-            self._tasks = None
-            for listening in self._listenings:
-                await listening.close()
-            self._listenings.clear()
-            self.listening.clear()
+            for peer in self.peers.values():  # whose task was cancelled before it began
+                peer.abort()
 
     async def listen(self, host: str, port: int) -> Endpoint:
         """Accept connections at an address; return it, with the port chosen if `port` is 0. Raises OSError."""
@@ -115,11 +119,11 @@ class Connections:
 
         Raises OSError when nobody answers, and Disconnect while the network is switched off.
         """
-        if not self.network_active:
+        if not self._open:
             raise Disconnect("network is switched off")
         transport = await self._dialer(Endpoint(host, port))
-        if not self.network_active:
-            await transport.close()
+        if not self._open:
+            transport.abort()
             raise Disconnect("network is switched off")
         return self._start(transport, kind)
 
@@ -175,11 +179,15 @@ class Connections:
 
     def _accept(self, transport: Transport) -> None:
         inbound = sum(peer.inbound for peer in self.peers.values())
-        if not self.network_active or inbound >= self.settings.max_inbound:
-            log.debug("connection from %s dropped: %s", transport.remote, "full" if self.network_active else "inactive")
-            self._spawn(transport.close())
-        else:
+        if self._open and inbound < self.settings.max_inbound:
             self._start(transport, PeerKind.INBOUND)
+        else:
+            log.debug("connection from %s dropped (%s)", transport.remote, "full" if self._open else "network is off")
+            transport.abort()
+
+    @property
+    def _open(self) -> bool:
+        return self.network_active and not self._stopped
 
     def _start(self, transport: Transport, kind: PeerKind) -> Peer:
         nonce = self._rng.getrandbits(64) or 1

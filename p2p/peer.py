@@ -203,6 +203,10 @@ class Peer:
         if not self._forgives(Misbehaving(reason)):
             self._tell(Misbehaving(reason))
 
+    def abort(self) -> None:
+        """Cut the connection, without a word."""
+        self._transport.abort()
+
     def ping(self) -> None:
         """Send a ping now; one that is still out is forgotten (the `ping` RPC does this to every peer)."""
         if self._features is None or self._features.common_version < PING_NONCE_VERSION:

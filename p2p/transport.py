@@ -35,6 +35,10 @@ class Transport(Protocol):
         """Close after what was written has left, or after a second. Raises nothing; may be called twice."""
         ...
 
+    def abort(self) -> None:
+        """Close at once; what was not sent is lost."""
+        ...
+
 
 class Listening(Protocol):
     """A place where peers can knock."""
@@ -78,7 +82,10 @@ class TcpTransport:
             with contextlib.suppress(OSError):
                 await asyncio.wait_for(self._writer.wait_closed(), _LINGER)
         finally:
-            self._writer.transport.abort()
+            self.abort()
+
+    def abort(self) -> None:
+        self._writer.transport.abort()
 
 
 async def dial_tcp(endpoint: Endpoint) -> Transport:
