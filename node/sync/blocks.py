@@ -79,6 +79,11 @@ class BlockDownload:
     def anything_in_flight(self) -> bool:
         return bool(self._asked)
 
+    @property
+    def anything_arrived(self) -> bool:
+        """Whether blocks wait to be judged."""
+        return bool(self._arrived)
+
     def request(self, peer_id: int, entry: Entry, now: float) -> None:
         """Note that `entry` was asked of the peer, of nobody else from now on."""
         self._forget_request(entry.hash, now)

@@ -1,0 +1,260 @@
+"""The full node's side of every conversation: which message goes where, and the beat at which things fall due."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from altyn.consensus.transaction import Transaction
+from altyn.node.chain.chain import Chain
+from altyn.node.events import Events
+from altyn.node.mempool.accept import Acceptance
+from altyn.node.mempool.pool import Mempool
+from altyn.node.offload import Offload
+from altyn.node.storage.errors import StoreError
+from altyn.node.storage.filters import FilterStore
+from altyn.node.sync.follow import ChainSync
+from altyn.node.sync.gossip import TransactionGossip
+from altyn.node.sync.relay import TrickleTimes
+from altyn.node.sync.serve import BlockServer
+from altyn.node.sync.transactions import RequestDelays
+from altyn.node.writer import Writer, WriterStopped
+from altyn.p2p.clock import Clock
+from altyn.p2p.errors import Disconnect
+from altyn.p2p.kinds import Permission
+from altyn.p2p.messages import (
+    Block,
+    FeeFilter,
+    FilterAdd,
+    FilterClear,
+    FilterLoad,
+    GetBlocks,
+    GetCFCheckpoint,
+    GetCFHeaders,
+    GetCFilters,
+    GetData,
+    GetHeaders,
+    Headers,
+    Inv,
+    InventoryType,
+    Mempool as MempoolMessage,
+    Message,
+    NotFound,
+    SendHeaders,
+    Tx,
+)
+from altyn.p2p.peer import Peer, Settlement
+
+log = logging.getLogger(__name__)
+
+BEAT = 0.1
+"""Seconds between two looks at the clock (Core: SendMessages): a mock time that leaps is noticed within one."""
+
+_BLOCK_TYPES = (InventoryType.BLOCK, InventoryType.WITNESS_BLOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncOptions:
+    """How a full node talks. `beat`: seconds of the loop's time between two looks at the node's clock."""
+
+    blocks_only: bool = False
+    trickle: TrickleTimes = field(default_factory=TrickleTimes)
+    delays: RequestDelays = field(default_factory=RequestDelays)
+    beat: float = BEAT
+
+
+class Sync:
+    """The PeerHandler of a full node. `run` keeps the beat; the rest is called by connections."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        mempool: Mempool,
+        acceptance: Acceptance,
+        writer: Writer,
+        clock: Clock,
+        offload: Offload,
+        random: Random,
+        *,
+        filters: FilterStore | None = None,
+        options: SyncOptions | None = None,
+    ) -> None:
+        """`filters`: those to serve to peers, None if they are not to be served."""
+        self._chain = chain
+        self._clock = clock
+        self._options = options or SyncOptions()
+        self._peers: dict[int, Peer] = {}
+        self._woken = asyncio.Event()
+        self.follow = ChainSync(chain, writer, clock, self._woken.set)
+        self.gossip = TransactionGossip(
+            chain,
+            mempool,
+            acceptance,
+            clock,
+            random,
+            self._woken.set,
+            blocks_only=self._options.blocks_only,
+            trickle=self._options.trickle,
+            delays=self._options.delays,
+        )
+        self._server = BlockServer(chain, filters, offload)
+        self._handlers: dict[type[Message], Callable[[Peer, Any], Awaitable[Settlement | None]]] = {
+            Inv: self._inv,
+            GetData: self._get_data,
+            NotFound: self._not_found,
+            GetHeaders: self._get_headers,
+            GetBlocks: self._get_blocks,
+            Headers: self._headers,
+            Block: self._block,
+            Tx: self._tx,
+            SendHeaders: self._send_headers,
+            FeeFilter: self._fee_filter,
+            GetCFilters: self._get_filters,
+            GetCFHeaders: self._get_filter_headers,
+            GetCFCheckpoint: self._get_filter_checkpoints,
+            MempoolMessage: self._mempool,
+            FilterLoad: self._bloom_filter,
+            FilterAdd: self._bloom_filter,
+            FilterClear: self._bloom_filter,
+        }
+
+    async def run(self, events: Events) -> None:
+        """Follow the events and send what falls due, until cancelled."""
+        unsubscribe = events.subscribe(self._event)
+        try:
+            while True:
+                self._woken.clear()
+                for peer in tuple(self._peers.values()):
+                    self._send(peer)
+                try:
+                    async with asyncio.timeout(self._options.beat):
+                        await self._woken.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            unsubscribe()
+
+    def offer(self, tx: Transaction) -> None:
+        """Announce a transaction of the mempool that was submitted here, again and to new peers until one takes it."""
+        self.gossip.offer(tx)
+
+    # --- PeerHandler ---
+
+    async def peer_connected(self, peer: Peer) -> None:
+        """Begin the conversation."""
+        self._peers[peer.id] = peer
+        self.follow.add(peer)
+        self.gossip.add(peer)
+        log.info(
+            "%s %s connected: %s, %s, height %d",
+            peer,
+            peer.address,
+            peer.kind.value,
+            peer.features.user_agent,
+            peer.features.start_height,
+        )
+        self._woken.set()
+
+    async def message_received(self, peer: Peer, message: Message) -> Settlement | None:
+        """Hand a message to whom it concerns. Raises Disconnect."""
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            return None  # known, and nothing to us: addresses, compact blocks
+        with stopping():
+            settlement = await handler(peer, message)
+        self._send(peer)
+        return None if settlement is None else _until_settled(settlement)
+
+    def peer_disconnected(self, peer: Peer) -> None:
+        """End the conversation."""
+        if self._peers.pop(peer.id, None) is not None:
+            self.follow.remove(peer)
+            self.gossip.remove(peer)
+            self._server.remove(peer.id)
+
+    # --- one method for each message ---
+
+    async def _inv(self, peer: Peer, message: Inv) -> None:
+        blocks = [item.hash for item in message.items if item.type in _BLOCK_TYPES]
+        transactions = [item for item in message.items if item.type in (InventoryType.TX, InventoryType.WTX)]
+        if blocks:
+            self.follow.blocks_announced(peer, blocks)
+        if transactions:
+            self.gossip.announced(peer, transactions)
+
+    async def _get_data(self, peer: Peer, message: GetData) -> None:
+        await self._server.data(peer, message.items, self.gossip.finder(peer))
+
+    async def _not_found(self, peer: Peer, message: NotFound) -> None:
+        self.gossip.not_found(peer, message.items)
+        self.follow.not_found(peer, [item.hash for item in message.items if item.type in _BLOCK_TYPES])
+
+    async def _get_headers(self, peer: Peer, message: GetHeaders) -> None:
+        self._server.headers(peer, self.follow.chain_of(peer), message, low_work=self.follow.is_low_work(peer))
+
+    async def _get_blocks(self, peer: Peer, message: GetBlocks) -> None:
+        self._server.blocks(peer, message)
+
+    async def _headers(self, peer: Peer, message: Headers) -> Settlement | None:
+        return self.follow.headers_received(peer, message.headers)
+
+    async def _block(self, peer: Peer, message: Block) -> Settlement:
+        return self.follow.block_received(peer, message.block)
+
+    async def _tx(self, peer: Peer, message: Tx) -> None:
+        await self.gossip.received(peer, message.tx)
+
+    async def _send_headers(self, peer: Peer, message: SendHeaders) -> None:
+        self.follow.prefer_headers(peer)
+
+    async def _fee_filter(self, peer: Peer, message: FeeFilter) -> None:
+        self.gossip.set_fee_filter(peer, message.feerate)
+
+    async def _get_filters(self, peer: Peer, message: GetCFilters) -> None:
+        await self._server.filters(peer, message)
+
+    async def _get_filter_headers(self, peer: Peer, message: GetCFHeaders) -> None:
+        await self._server.filter_headers(peer, message)
+
+    async def _get_filter_checkpoints(self, peer: Peer, message: GetCFCheckpoint) -> None:
+        await self._server.filter_checkpoints(peer, message)
+
+    async def _mempool(self, peer: Peer, message: MempoolMessage) -> None:
+        if not peer.permissions & (Permission.MEMPOOL | Permission.NO_BAN):
+            raise Disconnect("mempool request with bloom filters disabled")
+
+    async def _bloom_filter(self, peer: Peer, message: Message) -> None:
+        raise Disconnect(f"{message.command} received despite not offering bloom services")
+
+    # --- what falls due ---
+
+    def _event(self, event: object) -> None:
+        self.follow.event(event)
+        self.gossip.event(event)
+
+    def _send(self, peer: Peer) -> None:
+        if not peer.is_ready or peer.id not in self._peers:
+            return
+        now = self._clock.now()
+        try:
+            self.follow.send(peer, now)
+            self.gossip.send(peer, now)
+        except Disconnect as end:
+            peer.disconnect(end.reason)
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """Turn the end of the writer, whose own failure stops the node, into the end of one conversation."""
+    try:
+        yield
+    except (WriterStopped, StoreError) as error:
+        raise Disconnect(f"the node is stopping: {error}") from None
+
+
+async def _until_settled(settlement: Settlement) -> None:
+    with stopping():
+        await settlement

@@ -1,0 +1,309 @@
+"""Transactions on their way through the network: asked for once, judged, passed on."""
+
+import logging
+from collections.abc import Callable, Sequence
+from random import Random
+
+from altyn.consensus.errors import Fault, ValidationError
+from altyn.consensus.transaction import Transaction
+from altyn.node.chain.chain import Chain
+from altyn.node.events import BlockConnected, BlockDisconnected, TipChanged
+from altyn.node.mempool.accept import Acceptance
+from altyn.node.mempool.orphans import Orphans
+from altyn.node.mempool.pool import Mempool, TransactionAdded
+from altyn.node.sync.relay import FeeFilterSender, TransactionRelay, TrickleTimes
+from altyn.node.sync.serve import FindTransaction
+from altyn.node.sync.transactions import (
+    MAX_ANNOUNCEMENTS_PER_PEER,
+    MAX_IN_FLIGHT_PER_PEER,
+    REQUEST_TIMEOUT,
+    RecentHashes,
+    RequestDelays,
+    TransactionRequests,
+)
+from altyn.p2p.clock import Clock
+from altyn.p2p.errors import Disconnect, Misbehaving
+from altyn.p2p.kinds import PeerKind, Permission
+from altyn.p2p.messages import FeeFilter, GetData, Inv, Inventory, InventoryType
+from altyn.p2p.peer import Peer
+
+log = logging.getLogger(__name__)
+
+RECENT_REJECTS = 50_000
+RECENT_CONFIRMED = 24_000
+"""Hashes remembered of transactions that were refused since the last block, or confirmed lately."""
+_MAX_INVENTORY_IN_GETDATA = 1000
+
+
+class TransactionGossip:
+    """Keeps the mempool fed from peers and the peers from the mempool."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        mempool: Mempool,
+        acceptance: Acceptance,
+        clock: Clock,
+        random: Random,
+        wake: Callable[[], None],
+        *,
+        blocks_only: bool = False,
+        trickle: TrickleTimes | None = None,
+        delays: RequestDelays | None = None,
+    ) -> None:
+        self._chain = chain
+        self._mempool = mempool
+        self._acceptance = acceptance
+        self._clock = clock
+        self._random = random
+        self._wake = wake
+        self._blocks_only = blocks_only
+        self._delays = delays or RequestDelays()
+        self._requests = TransactionRequests(random)
+        self._relay = TransactionRelay(random, trickle)
+        self._orphans = Orphans(random)
+        self._rejects = RecentHashes(RECENT_REJECTS)
+        self._confirmed = RecentHashes(RECENT_CONFIRMED)
+        self._last_block: dict[bytes, Transaction] = {}
+        self._untaken: dict[bytes, bytes] = {}
+        self._fee_filters: dict[int, FeeFilterSender] = {}
+        self._wtxid_peers: set[int] = set()
+
+    def add(self, peer: Peer) -> None:
+        """Take up a peer whose handshake is done; own transactions that nobody took yet are announced to it."""
+        no_transactions = peer.kind in (PeerKind.BLOCK_RELAY_ONLY, PeerKind.FEELER)
+        self._relay.add(
+            peer.id,
+            inbound=peer.inbound,
+            by_wtxid=peer.features.wtxid_relay,
+            at_once=Permission.NO_BAN in peer.permissions,
+            wants=peer.features.relay and not no_transactions,
+        )
+        if peer.features.wtxid_relay:
+            self._wtxid_peers.add(peer.id)
+        if not self._blocks_only and not no_transactions and Permission.FORCE_RELAY not in peer.permissions:
+            self._fee_filters[peer.id] = FeeFilterSender(self._random, self._mempool.limits.min_relay_feerate)
+        for txid, wtxid in self._untaken.items():
+            if txid in self._mempool:
+                self._relay.announce(txid, wtxid)
+
+    def remove(self, peer: Peer) -> None:
+        """Forget a peer that left."""
+        self._requests.remove(peer.id)
+        self._relay.remove(peer.id)
+        self._orphans.remove_peer(peer.id)
+        self._fee_filters.pop(peer.id, None)
+        self._wtxid_peers.discard(peer.id)
+
+    def fee_filter(self, peer_id: int) -> int:
+        """Return the least feerate that the peer wants, satoshis per 1,000 virtual bytes (RPC: getpeerinfo)."""
+        return self._relay.fee_filter(peer_id)
+
+    def set_fee_filter(self, peer: Peer, feerate: int) -> None:
+        """Handle `feefilter`."""
+        self._relay.set_fee_filter(peer.id, feerate)
+
+    def offer(self, tx: Transaction) -> None:
+        """Announce a transaction of the mempool that was submitted here, again and to new peers until one takes it."""
+        self._untaken[tx.txid] = tx.wtxid
+        self._relay.announce(tx.txid, tx.wtxid)
+        self._wake()
+
+    # --- what peers send ---
+
+    def announced(self, peer: Peer, items: Sequence[Inventory]) -> None:
+        """Handle the transactions of an `inv`. Raises Disconnect when the peer was told not to announce any."""
+        now = self._clock.now()
+        expected = InventoryType.WTX if peer.features.wtxid_relay else InventoryType.TX
+        for item in items:
+            if item.type != expected:
+                continue  # of the kind that was not agreed on
+            if self._refuses_transactions(peer):
+                raise Disconnect("transaction inv sent in violation of protocol")
+            self._relay.knows(peer.id, item.hash)
+            if not self._chain.is_initial_block_download and not self._has(item.hash):
+                self._want(peer, item.hash, is_wtxid=peer.features.wtxid_relay, now=now)
+
+    async def received(self, peer: Peer, tx: Transaction) -> None:
+        """Handle `tx`: judge it, and the orphans that waited for it. Raises Misbehaving."""
+        if self._refuses_transactions(peer):
+            raise Disconnect("transaction sent in violation of protocol")
+        if self._chain.is_initial_block_download:
+            return
+        self._relay.knows(peer.id, tx.wtxid if peer.features.wtxid_relay else tx.txid)
+        for tx_hash in {tx.txid, tx.wtxid}:
+            self._requests.received(peer.id, tx_hash)
+        if self._has(tx.wtxid):
+            if Permission.FORCE_RELAY in peer.permissions and self._mempool.get_wtxid(tx.wtxid) is not None:
+                self._relay.announce(tx.txid, tx.wtxid)
+            return
+        try:
+            await self._judge(peer, tx)
+        except ValidationError as error:
+            if error.fault is Fault.MISSING_INPUTS:
+                self._keep_orphan(peer, tx)
+            else:
+                self._refuse(peer, tx, error)
+            return
+        peer.stats.last_transaction = self._clock.now()
+        await self._judge_children(tx)
+        self._wake()
+
+    def not_found(self, peer: Peer, items: Sequence[Inventory]) -> None:
+        """Ask others for transactions that the peer does not have after all."""
+        for item in items:
+            if item.type in (InventoryType.TX, InventoryType.WITNESS_TX, InventoryType.WTX):
+                self._requests.received(peer.id, item.hash)
+
+    def finder(self, peer: Peer) -> FindTransaction:
+        """Return how to find what the peer may be given: what was announced to it, or is in the last block."""
+
+        def find(tx_hash: bytes, by_wtxid: bool) -> Transaction | None:
+            mempool = self._mempool
+            entry = mempool.get_wtxid(tx_hash) if by_wtxid else mempool.get(tx_hash)
+            if entry is not None and self._relay.may_be_asked(peer.id, entry.txid):
+                self._untaken.pop(entry.txid, None)
+                return entry.tx
+            return self._last_block.get(tx_hash)
+
+        return find
+
+    # --- what happens here ---
+
+    def event(self, event: object) -> None:
+        """Follow the events of chain and mempool."""
+        match event:
+            case TransactionAdded(entry=entry):
+                if entry.sequence:  # not one that a reorganisation returned: peers had that
+                    self._relay.announce(entry.txid, entry.wtxid)
+                for tx_hash in (entry.txid, entry.wtxid):
+                    self._requests.forget(tx_hash)
+            case BlockConnected(block=block) if not self._chain.is_initial_block_download:
+                self._orphans.remove_for_block(block.transactions)
+                self._last_block = {}
+                for tx in block.transactions:
+                    self._untaken.pop(tx.txid, None)
+                    for tx_hash in (tx.txid, tx.wtxid):
+                        self._confirmed.add(tx_hash)
+                        self._requests.forget(tx_hash)
+                        self._last_block[tx_hash] = tx
+            case BlockDisconnected():
+                self._confirmed.clear()  # they may be wanted again
+                self._last_block = {}
+            case TipChanged():
+                self._rejects.clear()  # the next block may allow what this one did not
+
+    def send(self, peer: Peer, now: float) -> None:
+        """Send what is due: announcements, requests, a fee filter."""
+        items = [
+            Inventory(InventoryType.WTX if is_wtxid else InventoryType.TX, tx_hash)
+            for tx_hash, is_wtxid in self._relay.due(peer.id, now, self._mempool.get)
+        ]
+        if items:
+            peer.send(Inv(tuple(items)))
+        self._ask(peer, now)
+        fee_filter = self._fee_filters.get(peer.id)
+        if fee_filter is not None:
+            first_sync = self._chain.is_initial_block_download
+            value = fee_filter.due(now, None if first_sync else self._mempool.min_feerate())
+            if value is not None:
+                peer.send(FeeFilter(value))
+
+    def _ask(self, peer: Peer, now: float) -> None:
+        items: list[Inventory] = []
+        for tx_hash, is_wtxid in self._requests.requestable(peer.id, now):
+            if self._has(tx_hash):
+                self._requests.forget(tx_hash)
+                continue
+            self._requests.requested(peer.id, tx_hash, now + REQUEST_TIMEOUT)
+            items.append(Inventory(InventoryType.WTX if is_wtxid else InventoryType.WITNESS_TX, tx_hash))
+            if len(items) == _MAX_INVENTORY_IN_GETDATA:
+                peer.send(GetData(tuple(items)))
+                items.clear()
+        if items:
+            peer.send(GetData(tuple(items)))
+
+    def _refuses_transactions(self, peer: Peer) -> bool:
+        if peer.kind in (PeerKind.BLOCK_RELAY_ONLY, PeerKind.FEELER):
+            return True
+        return self._blocks_only and Permission.RELAY not in peer.permissions
+
+    def _want(self, peer: Peer, tx_hash: bytes, *, is_wtxid: bool, now: float) -> None:
+        """Put a transaction on the list of what to ask the peer for (Core: AddTxAnnouncement)."""
+        trusted = Permission.RELAY in peer.permissions
+        if not trusted and self._requests.count(peer.id) >= MAX_ANNOUNCEMENTS_PER_PEER:
+            return
+        preferred = not peer.inbound or Permission.NO_BAN in peer.permissions
+        delay = 0.0 if preferred else self._delays.not_preferred
+        if not is_wtxid and self._wtxid_peers:
+            delay += self._delays.txid_relay
+        if not trusted and self._requests.in_flight(peer.id) >= MAX_IN_FLIGHT_PER_PEER:
+            delay += self._delays.overloaded
+        self._requests.announced(peer.id, tx_hash, is_wtxid=is_wtxid, preferred=preferred, ready_at=now + delay)
+
+    def _has(self, tx_hash: bytes) -> bool:
+        """Whether there is no point in asking for a transaction, by txid or wtxid (Core: AlreadyHaveTx)."""
+        mempool = self._mempool
+        return (
+            tx_hash in self._orphans
+            or tx_hash in self._confirmed
+            or tx_hash in self._rejects
+            or tx_hash in mempool
+            or mempool.get_wtxid(tx_hash) is not None
+        )
+
+    async def _judge(self, peer: Peer, tx: Transaction) -> None:
+        await self._acceptance.accept(tx)
+        log.debug("accepted transaction %s from %s", tx.txid[::-1].hex(), peer)
+
+    async def _judge_children(self, tx: Transaction) -> None:
+        """Try the orphans that waited for `tx`, then those that waited for them. What is wrong costs no peer: it
+        could not have known the parent's outputs to be so.
+        """
+        waiting = self._orphans.children(tx)
+        while waiting:
+            orphan = waiting.pop()
+            if orphan.tx.wtxid not in self._orphans:
+                continue
+            try:
+                await self._acceptance.accept(orphan.tx)
+            except ValidationError as error:
+                if error.fault is Fault.MISSING_INPUTS:
+                    continue
+                self._remember_refusal(orphan.tx, error)
+                log.debug("orphan %s refused: %s", orphan.tx.txid[::-1].hex(), error)
+            else:
+                waiting += self._orphans.children(orphan.tx)
+            self._orphans.remove(orphan.tx.wtxid)
+
+    def _keep_orphan(self, peer: Peer, tx: Transaction) -> None:
+        now = self._clock.now()
+        parents = {txin.prevout.txid: None for txin in tx.inputs}
+        if any(parent in self._rejects for parent in parents):
+            for tx_hash in (tx.txid, tx.wtxid):  # nothing can come of it
+                self._rejects.add(tx_hash)
+                self._requests.forget(tx_hash)
+            log.debug("not keeping orphan with rejected parents %s", tx.txid[::-1].hex())
+            return
+        for parent in parents:  # the peer must have them; only their txids are known
+            self._relay.knows(peer.id, parent)
+            if not self._has(parent):
+                self._want(peer, parent, is_wtxid=False, now=now)
+        self._orphans.add(tx, peer.id, now)
+        for tx_hash in (tx.txid, tx.wtxid):
+            self._requests.forget(tx_hash)
+
+    def _refuse(self, peer: Peer, tx: Transaction, error: ValidationError) -> None:
+        log.debug("transaction %s from %s was not accepted: %s", tx.txid[::-1].hex(), peer, error)
+        self._remember_refusal(tx, error)
+        if error.fault is Fault.CONSENSUS:
+            raise Misbehaving(str(error))
+
+    def _remember_refusal(self, tx: Transaction, error: ValidationError) -> None:
+        self._requests.forget(tx.wtxid)
+        if error.fault is Fault.WITNESS_STRIPPED:
+            return  # with its witness it may be fine, and without one its wtxid is its txid
+        self._rejects.add(tx.wtxid)
+        if error.fault is Fault.INPUTS_NOT_STANDARD and tx.has_witness:
+            self._rejects.add(tx.txid)  # no witness can mend that
+            self._requests.forget(tx.txid)
