@@ -22,8 +22,8 @@ MAY_IMPORT_INSIDE_NODE = {
 INSIDE_NODE = MAY_IMPORT_INSIDE_NODE.keys() | {"rpc", "explorer", "cli", "testnet"}
 IMPURE = {
     "aiohttp", "asyncio", "click", "concurrent", "getpass", "glob", "http", "io", "logging", "multiprocessing", "os",
-    "pathlib", "platform", "plyvel", "random", "secrets", "select", "selectors", "shutil", "signal", "socket", "sqlite3",
-    "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid",
+    "pathlib", "platform", "plyvel", "random", "secrets", "select", "selectors", "shutil", "signal", "socket",
+    "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid",
 }  # fmt: skip
 """What reads a clock, draws a number, logs, waits, or reaches a file or socket."""
 
