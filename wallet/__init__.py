@@ -1,0 +1,1 @@
+"""The wallet: keys, payments, and following the chain through a node's RPC."""

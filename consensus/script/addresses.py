@@ -6,6 +6,7 @@ from functools import cache
 from altyn.consensus.hashes import sha256d
 from altyn.consensus.networks import Network
 from altyn.consensus.script.templates import classify, p2pkh, p2sh, witness_output
+from altyn.consensus.secp256k1 import ORDER
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BASE58_VALUES = {character: value for value, character in enumerate(_BASE58)}
@@ -16,7 +17,6 @@ _BECH32_LIMIT = 90
 _CHECKSUM_SIZE = 6
 BECH32, BECH32M = 1, 0x2BC830A3
 """What a valid checksum leaves behind: the names of the two encodings (BIP350)."""
-_GROUP_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
 class AddressError(ValueError):
@@ -107,7 +107,7 @@ def decode_wif(text: str, network: Network) -> tuple[bytes, bool]:
     if data[:1] != bytes((network.secret_prefix,)) or (len(data) != 33 and not compressed):
         raise AddressError("Invalid private key encoding")
     secret = data[1:33]
-    if not 0 < int.from_bytes(secret, "big") < _GROUP_ORDER:
+    if not 0 < int.from_bytes(secret, "big") < ORDER:
         raise AddressError("Private key outside allowed range")
     return secret, compressed
 

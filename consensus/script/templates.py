@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from altyn.consensus.hashes import hash160, sha256
+from altyn.consensus.script.errors import ScriptError
 from altyn.consensus.script.opcodes import (
     OP_0,
     OP_1,
@@ -14,8 +15,9 @@ from altyn.consensus.script.opcodes import (
     OP_EQUAL,
     OP_EQUALVERIFY,
     OP_HASH160,
-    OP_PUSHDATA4,
     OP_RETURN,
+    push,
+    push_number,
     script_operations,
 )
 
@@ -85,7 +87,7 @@ def _classify_multisig(script: bytes) -> Template | None:
         return None
     try:
         operations = list(script_operations(script))
-    except ValueError:  # a truncated push: ends in what looks like an opcode, but is none
+    except ScriptError:  # a push that the script ends in: its last byte is no opcode
         return None
     if len(operations) < 4:
         return None
@@ -140,25 +142,13 @@ def is_push_only(script: bytes) -> bool:
     """Whether every operation only pushes; a truncated script does not (Core: CScript::IsPushOnly)."""
     try:
         return all(opcode <= OP_16 for opcode, _, _ in script_operations(script))
-    except ValueError:
+    except ScriptError:
         return False
 
 
 def is_unspendable(script_pubkey: bytes) -> bool:
     """Whether the output can never be spent, so that it is no coin (Core: CScript::IsUnspendable)."""
     return script_pubkey[:1] == bytes((OP_RETURN,)) or len(script_pubkey) > 10_000
-
-
-def push(data: bytes) -> bytes:
-    """Return the script that pushes `data` by its length: never by a number opcode (Core: CScript << vector)."""
-    size = len(data)
-    if size < 76:
-        return bytes((size,)) + data
-    if size <= 0xFF:
-        return b"\x4c" + size.to_bytes(1, "little") + data
-    if size <= 0xFFFF:
-        return b"\x4d" + size.to_bytes(2, "little") + data
-    return bytes((OP_PUSHDATA4,)) + size.to_bytes(4, "little") + data
 
 
 def p2pk(public_key: bytes) -> bytes:
@@ -214,8 +204,4 @@ def null_data(data: bytes) -> bytes:
 def multisig(required: int, public_keys: Sequence[bytes]) -> bytes:
     """Demand `required` signatures of the given keys, in their order (Core: GetScriptForMultisig)."""
     keys = b"".join(map(push, public_keys))
-    return _number(required) + keys + _number(len(public_keys)) + bytes((OP_CHECKMULTISIG,))
-
-
-def _number(number: int) -> bytes:
-    return bytes((OP_1 + number - 1,)) if number <= 16 else bytes((1, number))
+    return push_number(required) + keys + push_number(len(public_keys)) + bytes((OP_CHECKMULTISIG,))

@@ -1,0 +1,1 @@
+"""Formats of keys and payments: pure values, without files, network or chance."""
