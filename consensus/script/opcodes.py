@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from altyn.consensus.script.errors import ScriptError, ScriptErrorCode
+from altyn.consensus.script.stack import encode_number
 
 MAX_SCRIPT_SIZE = 10_000
 """Bytes of a script before taproot."""
@@ -146,23 +147,19 @@ NAMES: Mapping[int, str] = MappingProxyType(
 _U16, _U32 = struct.Struct("<H"), struct.Struct("<I")
 
 
-def is_op_success(opcode: int) -> bool:
-    """Tell whether `opcode` makes a tapscript succeed at once (BIP342)."""
-    return opcode in OP_SUCCESSES
-
-
 OP_SUCCESSES = frozenset(
     (80, 98, *range(126, 130), *range(131, 135), *range(137, 139), *range(141, 143), *range(149, 154), *range(187, 255))
 )
+"""The opcodes that make a tapscript succeed at once (BIP342)."""
 
 
-def script_operations(script: bytes) -> Iterator[tuple[int, bytes | None, int]]:
-    """Yield each operation: its opcode, the bytes it pushes, and the position behind it (Core: GetScriptOp).
+def script_operations(script: bytes, position: int = 0) -> Iterator[tuple[int, bytes | None, int]]:
+    """Yield each operation from `position` on: its opcode, the bytes it pushes, and the position behind it.
 
-    The bytes are None for what is not a push of data; OP_0 pushes b"", OP_1 and its like give None.
+    Core: GetScriptOp. The bytes are None for what is not a push of data; OP_0 pushes b"", OP_1 and its like give None.
     Raises ScriptError (BAD_OPCODE) at a push that the script ends in.
     """
-    position, size = 0, len(script)
+    size = len(script)
     while position < size:
         opcode = script[position]
         position += 1
@@ -206,20 +203,3 @@ def push_number(number: int) -> bytes:
     if number == -1 or 1 <= number <= 16:
         return bytes((number + OP_1 - 1,))
     return push(encode_number(number))
-
-
-def encode_number(number: int) -> bytes:
-    """Return `number` as a script number: little-endian, the sign in the top bit, zero empty."""
-    if not number:
-        return b""
-    magnitude = abs(number)
-    encoded = magnitude.to_bytes(magnitude.bit_length() // 8 + 1, "little")
-    return encoded if number > 0 else encoded[:-1] + bytes((encoded[-1] | 0x80,))
-
-
-def is_push_only(script: bytes) -> bool:
-    """Tell whether `script` is whole and holds nothing above OP_16 (Core: CScript::IsPushOnly)."""
-    try:
-        return all(opcode <= OP_16 for opcode, _, _ in script_operations(script))
-    except ScriptError:
-        return False
