@@ -1,16 +1,48 @@
 """The active chain: the branch with the most work, and the coins that it leaves unspent."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 from altyn.consensus.block import Block, Header
+from altyn.consensus.checks.blocks import check_block, check_block_in_context
+from altyn.consensus.checks.headers import check_header_in_context
+from altyn.consensus.encoding import EncodingError
+from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.networks import Network
+from altyn.consensus.secp256k1 import Secp256k1
 from altyn.consensus.transaction import Coin
-from altyn.node.chain.coins import CoinsView
-from altyn.node.chain.tree import Entry, HeaderTree
-from altyn.node.events import Events
+from altyn.node.chain.accept import accept_header
+from altyn.node.chain.candidates import Candidates
+from altyn.node.chain.coins import CoinsCache
+from altyn.node.chain.connect import CoinChange, Connection, connect_block, disconnect_block
+from altyn.node.chain.flush import Flusher
+from altyn.node.chain.indexes import ChainIndex, FilterIndex, Indexes, TransactionIndex
+from altyn.node.chain.load import load, set_stored
+from altyn.node.chain.stores import Checkpoint, Stores
+from altyn.node.chain.tree import CONNECTED, HAVE_UNDO, Entry, HeaderTree
+from altyn.node.chain.verify import ScriptVerifier
+from altyn.node.events import BestHeaderChanged, BlockConnected, BlockDisconnected, BlockFailed, Events, TipChanged
+from altyn.node.offload import Offload
+from altyn.node.storage.blocks import FilePosition
+from altyn.node.storage.errors import BlockNotStored, StoreError
+from altyn.node.storage.filters import FilterStore
+from altyn.node.storage.transactions import TransactionStore
+from altyn.node.storage.undo import decode_undo
+from altyn.node.writer import Writer
+from altyn.p2p.clock import Clock
+
+log = logging.getLogger(__name__)
+
+_HEADERS_AT_ONCE = 64
+"""Headers checked before the event loop gets a turn: about two milliseconds."""
+_TOO_FAR_AHEAD = 288
+"""Blocks above the tip from which one that was not asked for is not stored (Core: MIN_BLOCKS_TO_KEEP)."""
+_PROGRESS_INTERVAL = 10.0
+"""Seconds between log lines of an index that catches up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +50,12 @@ class ChainOptions:
     """How a chain behaves; sizes in bytes, times in seconds."""
 
     cache_size: int = 150 << 20
+    """Of coins not written yet."""
     flush_interval: float = 300.0
     filter_index: bool = False
     transaction_index: bool = False
     max_tip_age: int = 24 * 3600
+    """A tip older than this means that the node is still synchronising."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,43 +86,456 @@ class ChainListener(Protocol):
 
 
 class Chain:
-    """The header tree, the active chain and its coins; changed only through its coroutines, in the writer's task."""
+    """The header tree, the active chain and its coins.
 
-    network: Network
-    tree: HeaderTree
-    tip: Entry
-    coins: CoinsView
-    events: Events
+    Changed only by its own coroutines, which take their turn in the writer's task; never call those from a job.
+    Everything else is to be read on the event loop, where tip and coins always fit together.
+    """
 
-    def add_listener(self, listener: ChainListener) -> None: ...
+    def __init__(
+        self,
+        network: Network,
+        stores: Stores,
+        clock: Clock,
+        writer: Writer,
+        offload: Offload,
+        secp: Secp256k1,
+        events: Events,
+        options: ChainOptions,
+        checkpoint: Checkpoint,
+    ) -> None:
+        """Use `open` instead."""
+        self.network = network
+        self.events = events
+        self.options = options
+        self.tree = HeaderTree(network.genesis.header)
+        self.tip = self.tree.genesis
+        self.coins = CoinsCache(stores.coins)
+        self.filters: FilterIndex | None = None
+        self.transactions: TransactionIndex | None = None
+        self._stores = stores
+        self._clock = clock
+        self._writer = writer
+        self._offload = offload
+        self._secp = secp
+        self._verifier = ScriptVerifier(offload, secp)
+        self._checkpoint = checkpoint
+        self._listeners: list[ChainListener] = []
+        self._indexes = Indexes()
+        self._flusher = Flusher(
+            stores,
+            self.coins,
+            self._indexes,
+            offload,
+            checkpoint,
+            cache_size=options.cache_size,
+            tip=lambda: self.tip,
+        )
+        self._candidates = Candidates(self.tree, self.tip, 1)
+        self._active = [self.tip]
+        self._announced_tip = self.tip
+        self._has_moved = False
+        self._is_synchronised = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        network: Network,
+        stores: Stores,
+        clock: Clock,
+        writer: Writer,
+        *,
+        offload: Offload,
+        secp: Secp256k1,
+        events: Events | None = None,
+        options: ChainOptions | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> AsyncIterator[Self]:
+        """Load a chain and go forward to its most work; on the way out write all and close `stores`.
+
+        Nothing else may be using the writer before the body runs, nor after it. Raises StoreError.
+        """
+        self = cls(
+            network,
+            stores,
+            clock,
+            writer,
+            offload,
+            secp,
+            events or Events(),
+            options or ChainOptions(),
+            checkpoint or _no_checkpoint,
+        )
+        try:
+            await self._load()
+            try:
+                await self._activate()
+                yield self
+            finally:
+                if not self._flusher.has_failed:  # what is in memory is whole, whatever ended the body
+                    await self._flusher.flush()
+        finally:
+            stores.close()
+
+    async def run(self) -> None:
+        """Flush when the cache is full or time has passed, and bring indexes to the tip; until cancelled.
+
+        Raises StoreError, in a group.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._flusher.run(self.options.flush_interval))
+            tasks.create_task(self._catch_up_indexes())
+
+    async def _load(self) -> None:
+        loaded = await self._offload(load, self._stores, self.network, self._secp, self._clock.now())
+        self.tree, self.tip, self._announced_tip = loaded.tree, loaded.tip, loaded.tip
+        self._flusher.changed(*loaded.changed)
+        self._candidates = Candidates(self.tree, self.tip, loaded.sequence)
+        self._active = []
+        entry: Entry | None = self.tip
+        while entry is not None:
+            self._active.append(entry)
+            entry = entry.parent
+        self._active.reverse()
+        if self.options.filter_index:
+            self.filters = FilterIndex(FilterStore(self._stores.open_index("filters")), self.tree)
+            self._indexes.add(self.filters)
+        if self.options.transaction_index:
+            store = TransactionStore(self._stores.open_index("transactions"))
+            self.transactions = TransactionIndex(store, self.tree, self._stores.files)
+            self._indexes.add(self.transactions)
+        for index in self._indexes:
+            if index.best is None:
+                index.commit(self.tree.genesis, index.prepare(self.tree.genesis, self.network.genesis, [[]]))
+
+    # What is read
+
     def active(self, height: int) -> Entry | None:
         """Return the entry of the active chain at `height`; None above the tip or below 0."""
+        return self._active[height] if 0 <= height < len(self._active) else None
 
-    def is_active(self, entry: Entry) -> bool: ...
-    def next_active(self, entry: Entry) -> Entry | None: ...
+    def is_active(self, entry: Entry) -> bool:
+        return self.active(entry.height) is entry
+
+    def next_active(self, entry: Entry) -> Entry | None:
+        """Return the entry that follows in the active chain; None behind the tip and for entries outside."""
+        return self.active(entry.height + 1) if self.is_active(entry) else None
+
     def find_fork(self, locator: Sequence[bytes]) -> Entry:
-        """Return the last entry of the active chain that `locator` knows; genesis if none."""
+        """Return the first of `locator` in the active chain, the tip where one builds on it, else genesis.
 
-    async def add_headers(self, headers: Sequence[Header], *, min_work_checked: bool = True) -> Entry:
-        """Check headers, parents first, and put them into the tree; return the last one's entry. Raises ValidationError."""
+        Core: FindForkInGlobalIndex.
+        """
+        for block_hash in locator:
+            entry = self.tree.get(block_hash)
+            if entry is not None:
+                if self.is_active(entry):
+                    return entry
+                if entry.height > self.tip.height and entry.ancestor(self.tip.height) is self.tip:
+                    return self.tip
+        return self.tree.genesis
 
-    async def add_block(self, block: Block, *, requested: bool = True, min_work_checked: bool = True) -> Outcome:
-        """Check and store a block and reach the most-work chain. Raises ValidationError if this block is invalid."""
+    def add_listener(self, listener: ChainListener) -> None:
+        """Let `listener` follow every block from now on, after those added before."""
+        self._listeners.append(listener)
 
-    async def test_block(self, block: Block, *, check_pow: bool = True, check_merkle: bool = True) -> None:
-        """Check a block on the tip without changing anything (a proposal, a template). Raises ValidationError."""
+    @property
+    def is_initial_block_download(self) -> bool:
+        """Whether the tip has not been recent and worked enough since the start (Core: IsInitialBlockDownload)."""
+        if not self._is_synchronised:
+            recent = self.tip.time >= self._clock.now() - self.options.max_tip_age
+            self._is_synchronised = recent and self.tip.chain_work >= self.network.minimum_chain_work
+        return not self._is_synchronised
+
+    @property
+    def verification_progress(self) -> float:
+        """How much of all transactions is connected, from 0 to 1, guessed (Core: GuessVerificationProgress)."""
+        known_until, known, rate = self.network.known_transactions
+        done, now = self.tip.chain_tx_count, self._clock.now()
+        if done <= known:
+            total = known + (now - known_until) * rate
+        else:
+            total = done + (now - self.tip.time) * rate
+        return min(done / total, 1.0) if total > 0 else 1.0
 
     def read_block_bytes(self, entry: Entry) -> bytes:
         """Read a stored block; blocking. Raises BlockNotStored, StoreError."""
+        if entry.block_position is None or not entry.has_block:
+            raise BlockNotStored(f"block {entry.hash[::-1].hex()} is not stored")
+        return self._stores.files.read_block(entry.block_position)
 
-    def read_block(self, entry: Entry) -> Block: ...
+    def read_block(self, entry: Entry) -> Block:
+        """Read and parse a stored block; blocking. Raises BlockNotStored, StoreError."""
+        try:
+            block = Block.parse(self.read_block_bytes(entry))
+        except EncodingError as error:
+            raise StoreError(f"block {entry.hash[::-1].hex()} is damaged in the block files: {error}") from error
+        if block.hash != entry.hash:
+            raise StoreError(f"the block files hold another block where {entry.hash[::-1].hex()} should be")
+        return block
+
     def read_spent(self, entry: Entry) -> list[list[Coin]]:
-        """Read the coins each transaction spent, an empty list for the coinbase; blocking."""
+        """Read the coins each transaction spent, an empty list for the coinbase; blocking.
 
-    async def invalidate(self, entry: Entry) -> None: ...
-    async def reconsider(self, entry: Entry) -> None: ...
-    async def flush(self) -> None: ...
-    @property
-    def is_initial_block_download(self) -> bool: ...
-    @property
-    def verification_progress(self) -> float: ...
+        Raises BlockNotStored for a block that was never connected, StoreError.
+        """
+        if entry.parent is None:
+            return [[]]
+        if entry.undo_position is None:
+            raise BlockNotStored(f"block {entry.hash[::-1].hex()} was never connected")
+        undo = self._stores.files.read_undo(entry.undo_position, entry.parent.hash)
+        try:
+            return [[], *decode_undo(undo)]
+        except EncodingError as error:
+            raise StoreError(f"the undo data of block {entry.hash[::-1].hex()} is damaged: {error}") from error
+
+    # What changes it, each in its turn
+
+    async def add_headers(self, headers: Sequence[Header], *, min_work_checked: bool = True) -> Entry:
+        """Check headers, parents first, and put them into the tree; return the last one's entry.
+
+        `min_work_checked` says that their chain has enough work to be kept. Raises ValidationError; those before the
+        one that is refused are kept. Raises IndexError if there are none.
+        """
+        return await self._writer.do(lambda: self._add_headers(headers, min_work_checked))
+
+    async def add_block(self, block: Block, *, requested: bool = True, min_work_checked: bool = True) -> Outcome:
+        """Check and store a block and reach the most-work chain. Raises ValidationError if this block is invalid.
+
+        One that was not `requested` is stored only if it may matter soon (Core: ProcessNewBlock, AcceptBlock).
+        """
+        return await self._writer.do(lambda: self._add_block(block, requested, min_work_checked))
+
+    async def test_block(self, block: Block, *, check_pow: bool = True, check_merkle: bool = True) -> None:
+        """Check a block on the tip without changing anything: a proposal, a template (Core: TestBlockValidity).
+
+        Raises ValidationError, also when it does not build on the tip ("inconclusive-not-best-prevblk").
+        """
+        await self._writer.do(lambda: self._test_block(block, check_pow, check_merkle))
+
+    async def invalidate(self, entry: Entry) -> None:
+        """Treat a block as invalid, whatever the rules say, and leave its branch. Raises ValueError for genesis."""
+        if entry.parent is None:
+            raise ValueError("genesis cannot be invalid")
+        await self._writer.do(lambda: self._invalidate(entry))
+
+    async def reconsider(self, entry: Entry) -> None:
+        """Forget that a block, those before it and those behind it were invalid, and look at them again."""
+        await self._writer.do(lambda: self._reconsider(entry))
+
+    async def flush(self) -> None:
+        """Write all that is in memory, and return when it is durable. Reading goes on meanwhile. Raises StoreError."""
+        await self._flusher.flush()
+
+    # The writer's jobs
+
+    async def _add_headers(self, headers: Sequence[Header], min_work_checked: bool) -> Entry:
+        best = self.tree.best_header
+        now = self._clock.now()
+        try:
+            for start in range(0, len(headers), _HEADERS_AT_ONCE):
+                for header in headers[start : start + _HEADERS_AT_ONCE]:
+                    self._accept_header(header, now, min_work_checked)
+                await asyncio.sleep(0)
+        finally:
+            if self.tree.best_header is not best:
+                self.events.publish(BestHeaderChanged(self.tree.best_header))
+        entry = self.tree.get(headers[-1].hash)
+        assert entry is not None
+        return entry
+
+    def _accept_header(self, header: Header, now: float, min_work_checked: bool) -> Entry:
+        known = len(self.tree)
+        entry = accept_header(self.tree, header, self.network, now, min_work_checked=min_work_checked)
+        if len(self.tree) != known:
+            self._flusher.changed(entry)
+        return entry
+
+    async def _add_block(self, block: Block, requested: bool, min_work_checked: bool) -> Outcome:
+        await self._offload(check_block, block, self.network, secp=self._secp)
+        best = self.tree.best_header
+        entry = self._accept_header(block.header, self._clock.now(), min_work_checked)
+        if self.tree.best_header is not best:
+            self.events.publish(BestHeaderChanged(self.tree.best_header))
+        is_new = not entry.has_block and (requested or self._is_wanted(entry))
+        if is_new:
+            await self._store_block(block, entry)
+        failures: dict[Entry, ValidationError] = {}
+        await self._activate(block, failures)
+        if entry in failures:
+            raise failures[entry]
+        return Outcome(entry, is_new, self.is_active(entry))
+
+    def _is_wanted(self, entry: Entry) -> bool:
+        """Whether to store a block nobody asked for: it may win soon, and is no flood of cheap ones."""
+        return (
+            not entry.tx_count
+            and entry.chain_work >= self.tip.chain_work
+            and entry.height <= self.tip.height + _TOO_FAR_AHEAD
+            and entry.chain_work >= self.network.minimum_chain_work
+        )
+
+    async def _store_block(self, block: Block, entry: Entry) -> None:
+        try:
+            position = await self._offload(self._check_and_write, block, entry)
+        except ValidationError as error:
+            if error.fault is not Fault.MUTATED:
+                self._fail(entry, error)
+            raise
+        set_stored(entry, block, position)
+        self._flusher.changed(entry)
+        self._candidates.stored(entry, self.tip)
+
+    def _check_and_write(self, block: Block, entry: Entry) -> FilePosition:
+        check_block_in_context(block, entry.parent, self.network)
+        return self._stores.files.write_block(block.raw)
+
+    async def _test_block(self, block: Block, check_pow: bool, check_merkle: bool) -> None:
+        if block.header.prev_hash != self.tip.hash:
+            raise ValidationError("inconclusive-not-best-prevblk", fault=Fault.MISSING_PREVIOUS)
+        check_header_in_context(block.header, self.tip, self.network, int(self._clock.now()))
+        connection = await self._offload(self._check_whole, block, check_pow, check_merkle)
+        await self._verifier.verify(connection.checks)
+
+    def _check_whole(self, block: Block, check_pow: bool, check_merkle: bool) -> Connection:
+        check_block(block, self.network, check_pow=check_pow, check_merkle=check_merkle, secp=self._secp)
+        check_block_in_context(block, self.tip, self.network)
+        return connect_block(block, Entry(block.header, self.tip), self.coins, self.network)
+
+    async def _invalidate(self, entry: Entry) -> None:
+        while self.is_active(entry):
+            await self._disconnect_tip()
+        self._flusher.changed(*self.tree.mark_failed(entry))
+        self._candidates.gather(self.tip, self.tree.tips())
+        await self._activate()
+
+    async def _reconsider(self, entry: Entry) -> None:
+        self._flusher.changed(*self.tree.forget_failure(entry))
+        self._candidates.gather(self.tip, self.tree.tips())
+        await self._activate()
+
+    # Reaching the most work
+
+    async def _activate(self, block: Block | None = None, failures: dict[Entry, ValidationError] | None = None) -> None:
+        """Go to the best candidate, or to the next one where a block on the way is invalid.
+
+        `block` is one that need not be read again; `failures` receives what was found invalid.
+        """
+        while (target := self._candidates.best(self.tip)) is not self.tip:
+            fork = self.tree.fork_point(self.tip, target)
+            reorganises = fork is not self.tip
+            if reorganises:
+                self._checkpoint("reorganise-begin")
+                log.info("leaving %s for %s, %d blocks back", self.tip, target, self.tip.height - fork.height)
+            while self.tip is not fork:
+                await self._disconnect_tip()
+            for height in range(fork.height + 1, target.height + 1):
+                entry = target.ancestor(height)
+                try:
+                    await self._connect(entry, block if block and block.hash == entry.hash else None)
+                except ValidationError as error:
+                    if error.fault is Fault.MUTATED:
+                        raise StoreError(f"block {entry.hash[::-1].hex()} is damaged in the block files") from error
+                    self._fail(entry, error)
+                    if failures is not None:
+                        failures[entry] = error
+                    break
+            if reorganises:
+                self._checkpoint("reorganise-end")
+        self._candidates.drop_weaker(self.tip)
+        if self._has_moved:
+            for listener in self._listeners:
+                await listener.settled()
+            self._has_moved = False
+        old, self._announced_tip = self._announced_tip, self.tip
+        if self.tip is not old:
+            self.events.publish(TipChanged(old, self.tip))
+
+    def _fail(self, entry: Entry, error: ValidationError) -> None:
+        """Remember that a block and all that builds on it are invalid."""
+        log.warning("invalid block %s: %s", entry, error)
+        self._flusher.changed(*self.tree.mark_failed(entry))
+        self._candidates.drop_failed()
+        self.events.publish(BlockFailed(entry, error))
+
+    async def _connect(self, entry: Entry, block: Block | None) -> None:
+        indexes = self._indexes.ready_for(entry)
+        whole, connection, prepared = await self._offload(self._prepare, entry, block, indexes)
+        await self._verifier.verify(connection.checks)
+        undo = entry.undo_position or await self._offload(self._write_undo, entry, connection.undo)
+        # From here to the end nothing awaits: whoever reads on the loop sees all of it or nothing.
+        self._apply(connection.coins)
+        self.tip = entry
+        self._active.append(entry)
+        entry.status |= CONNECTED | HAVE_UNDO
+        entry.undo_position = undo
+        self._flusher.changed(entry)
+        for index, value in zip(indexes, prepared, strict=True):
+            index.commit(entry, value)
+        self._has_moved = True
+        for listener in self._listeners:
+            listener.block_connected(entry, whole, connection.spent)
+        self.events.publish(BlockConnected(entry, whole, connection.spent))
+        await self._flusher.limit()
+
+    def _prepare(
+        self, entry: Entry, block: Block | None, indexes: Sequence[ChainIndex]
+    ) -> tuple[Block, Connection, list[Any]]:
+        block = block or self.read_block(entry)
+        connection = connect_block(block, entry, self.coins, self.network)
+        return block, connection, [index.prepare(entry, block, connection.spent) for index in indexes]
+
+    def _write_undo(self, entry: Entry, undo: bytes) -> FilePosition:
+        assert entry.block_position is not None
+        assert entry.parent is not None
+        return self._stores.files.write_undo(entry.block_position.file, undo, entry.parent.hash)
+
+    async def _disconnect_tip(self) -> None:
+        entry = self.tip
+        if entry.parent is None:
+            raise ValueError("genesis cannot be disconnected")
+        block, change = await self._offload(self._prepare_disconnect, entry)
+        self._checkpoint("disconnect")
+        self._apply(change)
+        self.tip = entry.parent
+        self._active.pop()
+        self._candidates.left(entry, self.tip)
+        self._has_moved = True
+        for listener in self._listeners:
+            listener.block_disconnected(entry, block)
+        self.events.publish(BlockDisconnected(entry, block))
+        await self._flusher.limit()
+
+    def _prepare_disconnect(self, entry: Entry) -> tuple[Block, CoinChange]:
+        block = self.read_block(entry)
+        return block, disconnect_block(block, self.read_spent(entry))
+
+    def _apply(self, change: CoinChange) -> None:
+        self.coins.apply(change.created, change.removed, change.overwrites)
+
+    # In the background
+
+    async def _catch_up_indexes(self) -> None:
+        """Bring indexes that were switched off, or fell behind in a crash, to the tip."""
+        for index in self._indexes:
+            started = self._clock.monotonic()
+            while (entry := self._next_to_index(index)) is not None:
+                block, spent = await self._offload(self._read_for_index, entry)
+                prepared = await self._offload(index.prepare, entry, block, spent)
+                if self._next_to_index(index) is entry:  # else the chain moved, or has just indexed it
+                    index.commit(entry, prepared)
+                if self._clock.monotonic() - started > _PROGRESS_INTERVAL:
+                    started = self._clock.monotonic()
+                    log.info("index %s is at height %d of %d", index.name, entry.height, self.tip.height)
+
+    def _read_for_index(self, entry: Entry) -> tuple[Block, list[list[Coin]]]:
+        return self.read_block(entry), self.read_spent(entry)
+
+    def _next_to_index(self, index: ChainIndex) -> Entry | None:
+        assert index.best is not None
+        return self.active(self.tree.fork_point(index.best, self.tip).height + 1)
+
+
+def _no_checkpoint(name: str) -> None:
+    """Nobody wants to crash here."""

@@ -143,8 +143,8 @@ class BlockFiles:
     def _append(self, name: str, data: bytes, checksum: bytes = b"") -> int:
         end = self._end(name)
         record = _HEAD.pack(self._magic, len(data)) + data + checksum
-        self._unsynced.add(name)
         self._disk.write(name, end, self._mask(record, end))
+        self._unsynced.add(name)  # after the write: a flush on another thread may just be syncing what was before
         self._ends[name] = end + len(record)
         return end + HEAD_SIZE
 

@@ -7,3 +7,7 @@ class StoreError(Exception):
 
 class FolderRefused(StoreError):
     """The data directory is not ours to use: taken, of another network, of a newer schema, or of other software."""
+
+
+class BlockNotStored(Exception):
+    """Asked for a block, or for what it spent, that this node does not have."""

@@ -1,0 +1,204 @@
+"""Optional indexes over the active chain: each follows it block by block, and catches up when it was away."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from altyn.consensus.block import HEADER_SIZE, Block, Header
+from altyn.consensus.encoding import compact_size
+from altyn.consensus.filters import build_filter, filter_header
+from altyn.consensus.transaction import Coin, Transaction
+from altyn.node.chain.tree import Entry, HeaderTree
+from altyn.node.storage.blocks import BlockFiles
+from altyn.node.storage.errors import StoreError
+from altyn.node.storage.filters import FilterRecord, FilterStore
+from altyn.node.storage.transactions import TransactionPosition, TransactionStore
+
+
+class ChainIndex(Protocol):
+    """Something looked up by key that is worked out from blocks.
+
+    `best` is the last indexed block; all before it are indexed too. What is committed stays in memory until `freeze`
+    sets it aside, `write` (on a thread) makes it durable and `thaw` forgets it.
+    """
+
+    name: str
+    best: Entry | None
+
+    def prepare(self, entry: Entry, block: Block, spent: Sequence[Sequence[Coin]]) -> Any:
+        """Work out what is to be added for `entry`; blocking. `best` is its parent, or about to be."""
+        ...
+
+    def commit(self, entry: Entry, prepared: Any) -> None:
+        """Add it; `entry` is the new `best`."""
+        ...
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether something is not written."""
+        ...
+
+    def freeze(self) -> None: ...
+
+    def write(self) -> None: ...
+
+    def thaw(self) -> None: ...
+
+
+class Indexes:
+    """The indexes that are switched on, treated as one."""
+
+    def __init__(self) -> None:
+        self._all: list[ChainIndex] = []
+
+    def add(self, index: ChainIndex) -> None:
+        self._all.append(index)
+
+    def __iter__(self) -> Iterator[ChainIndex]:
+        return iter(self._all)
+
+    def ready_for(self, entry: Entry) -> list[ChainIndex]:
+        """Return those that have all before `entry`; the others come to it when they catch up."""
+        return [index for index in self._all if _has_parent(index, entry)]
+
+    @property
+    def are_dirty(self) -> bool:
+        return any(index.is_dirty for index in self._all)
+
+    def freeze(self) -> None:
+        for index in self._all:
+            index.freeze()
+
+    def write(self) -> None:
+        for index in self._all:
+            index.write()
+
+    def thaw(self) -> None:
+        for index in self._all:
+            index.thaw()
+
+
+def _has_parent(index: ChainIndex, entry: Entry) -> bool:
+    if index.best is None or entry.parent is None:
+        return entry.parent is None
+    height = entry.parent.height
+    return index.best.height >= height and index.best.ancestor(height) is entry.parent
+
+
+class FilterIndex:
+    """Compact filters and their header chain (BIP157, BIP158), of all blocks that were ever connected."""
+
+    name = "filters"
+
+    def __init__(self, store: FilterStore, tree: HeaderTree) -> None:
+        self._store = store
+        self._pending: dict[tuple[int, bytes], FilterRecord] = {}  # by height and hash
+        self._frozen: dict[tuple[int, bytes], FilterRecord] = {}
+        self._frozen_best: Entry | None = None
+        self.best = _entry_of(store.best_block, tree, self.name)
+
+    def get(self, height: int, block_hash: bytes) -> FilterRecord | None:
+        """Return the filter of a block, or None where the index has not come yet; on any thread. Raises StoreError."""
+        key = height, block_hash
+        return self._pending.get(key) or self._frozen.get(key) or self._store.get(height, block_hash)
+
+    def prepare(self, entry: Entry, block: Block, spent: Sequence[Sequence[Coin]]) -> FilterRecord:
+        known = self.get(entry.height, entry.hash)
+        if known is not None:
+            return known
+        before = bytes(32)
+        if entry.parent is not None:
+            parent = self.get(entry.parent.height, entry.parent.hash)
+            if parent is None:
+                raise StoreError(
+                    f"the filter index lacks block {entry.parent!r}: delete indexes/filters to build it anew"
+                )
+            before = parent.header
+        data = build_filter(block, [coin.output.script_pubkey for coins in spent for coin in coins])
+        return FilterRecord(filter_header(before, data), data)
+
+    def commit(self, entry: Entry, prepared: FilterRecord) -> None:
+        self._pending[entry.height, entry.hash] = prepared
+        self.best = entry
+
+    @property
+    def is_dirty(self) -> bool:
+        return bool(self._pending)
+
+    def freeze(self) -> None:
+        self._frozen, self._pending = self._pending, {}
+        self._frozen_best = self.best
+
+    def write(self) -> None:
+        if self._frozen_best is not None and self._frozen:
+            records = [(height, block_hash, record) for (height, block_hash), record in self._frozen.items()]
+            self._store.write(self._frozen_best.hash, records)
+
+    def thaw(self) -> None:
+        self._frozen = {}
+
+
+class TransactionIndex:
+    """Where each transaction of the active chain lies in the block files (Core: txindex)."""
+
+    name = "transactions"
+
+    def __init__(self, store: TransactionStore, tree: HeaderTree, files: BlockFiles) -> None:
+        self._store = store
+        self._files = files
+        self._pending: dict[bytes, TransactionPosition] = {}
+        self._frozen: dict[bytes, TransactionPosition] = {}
+        self._frozen_best: Entry | None = None
+        self.best = _entry_of(store.best_block, tree, self.name)
+
+    def find(self, txid: bytes) -> tuple[Transaction, bytes] | None:
+        """Return a transaction and the hash of a block that has it; blocking. Raises StoreError."""
+        position = self._pending.get(txid) or self._frozen.get(txid) or self._store.get(txid)
+        if position is None:
+            return None
+        data = self._files.read_block(position.block)
+        tx, _ = Transaction.parse_from(data, position.offset)
+        if tx.txid != txid:
+            raise StoreError("the transaction index is damaged: delete indexes/transactions to build it anew")
+        return tx, Header.parse(data[:HEADER_SIZE]).hash
+
+    def prepare(
+        self, entry: Entry, block: Block, spent: Sequence[Sequence[Coin]]
+    ) -> list[tuple[bytes, TransactionPosition]]:
+        del spent
+        assert entry.block_position is not None
+        offset = HEADER_SIZE + len(compact_size(len(block.transactions)))
+        records = []
+        for tx in block.transactions:
+            records.append((tx.txid, TransactionPosition(entry.block_position, offset)))
+            offset += len(tx.raw)
+        return records
+
+    def commit(self, entry: Entry, prepared: list[tuple[bytes, TransactionPosition]]) -> None:
+        self._pending.update(prepared)
+        self.best = entry
+
+    @property
+    def is_dirty(self) -> bool:
+        return bool(self._pending)
+
+    def freeze(self) -> None:
+        self._frozen, self._pending = self._pending, {}
+        self._frozen_best = self.best
+
+    def write(self) -> None:
+        if self._frozen_best is not None and self._frozen:
+            self._store.write(self._frozen_best.hash, self._frozen.items())
+
+    def thaw(self) -> None:
+        self._frozen = {}
+
+
+def _entry_of(block_hash: bytes | None, tree: HeaderTree, name: str) -> Entry | None:
+    if block_hash is None:
+        return None
+    entry = tree.get(block_hash)
+    if entry is None:
+        raise StoreError(
+            f"the index {name} stands at a block that is unknown here: delete indexes/{name} to build it anew"
+        )
+    return entry

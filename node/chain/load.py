@@ -1,0 +1,168 @@
+"""Starting: from what the stores hold to a tree, a tip, and the blocks that came after the last flush."""
+
+import logging
+from dataclasses import dataclass
+
+from altyn.consensus.block import HEADER_SIZE, Block, Header
+from altyn.consensus.checks.blocks import check_block, check_block_in_context
+from altyn.consensus.encoding import EncodingError
+from altyn.consensus.errors import ValidationError
+from altyn.consensus.networks import Network
+from altyn.consensus.secp256k1 import Secp256k1
+from altyn.node.chain.accept import accept_header
+from altyn.node.chain.stores import Stores
+from altyn.node.chain.tree import CONNECTED, HAVE_BLOCK, Entry, HeaderTree
+from altyn.node.storage.blocks import FilePosition
+from altyn.node.storage.errors import StoreError
+from altyn.node.storage.headers import HeaderRecord
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The state of a chain at its start."""
+
+    tree: HeaderTree
+    tip: Entry
+    changed: set[Entry]
+    """Entries that the header index does not have in this form."""
+    sequence: int
+    """The next number for Entry.sequence."""
+
+
+def load(stores: Stores, network: Network, secp: Secp256k1, now: float) -> Loaded:
+    """Read the tree, find the block the coins stand at, and pick up blocks written since; blocking.
+
+    Raises StoreError where the stores contradict each other.
+    """
+    tree = HeaderTree(network.genesis.header)
+    ends = _read_headers(stores, tree)
+    finder = _Finder(stores, tree, network, secp, now)
+    for position, data in stores.files.recover(ends):
+        finder.found(position, data)
+    if not tree.genesis.has_block:
+        set_stored(tree.genesis, network.genesis, stores.files.write_block(network.genesis.raw))
+        tree.genesis.status |= CONNECTED
+        finder.changed.add(tree.genesis)
+    if finder.count:
+        log.info("found %d blocks that were written after the last flush", finder.count)
+    tip = _coins_tip(stores, tree)
+    sequence = _connectable(tree, tip)
+    return Loaded(tree, tip, finder.changed, sequence)
+
+
+def record_of(entry: Entry) -> HeaderRecord:
+    """Return what the header index keeps of an entry."""
+    return HeaderRecord(
+        entry.header,
+        entry.height,
+        entry.status,
+        entry.tx_count,
+        entry.block_position,
+        entry.block_size,
+        entry.undo_position,
+    )
+
+
+def _read_headers(stores: Stores, tree: HeaderTree) -> dict[int, tuple[int, int]]:
+    ends: dict[int, tuple[int, int]] = {}
+    for record in stores.headers:
+        try:
+            entry = tree.add(record.header, status=record.status)
+        except KeyError:
+            raise StoreError(
+                f"the header index lacks the parent of block {record.header.hash[::-1].hex()}: "
+                "restore the folder from a copy, or delete it and start again"
+            ) from None
+        entry.status = record.status
+        entry.tx_count = record.tx_count
+        entry.block_position, entry.block_size = record.block_position, record.block_size
+        entry.undo_position = record.undo_position
+        if record.block_position is not None:
+            file, offset = record.block_position
+            block_end, last_undo = ends.get(file, (0, 0))
+            undo_offset = record.undo_position.offset if record.undo_position else 0
+            ends[file] = max(block_end, offset + record.block_size), max(last_undo, undo_offset)
+    return ends
+
+
+def set_stored(entry: Entry, block: Block, position: FilePosition) -> None:
+    """Note that the block of `entry` is in the files."""
+    entry.block_position, entry.block_size = position, len(block.raw)
+    entry.tx_count = len(block.transactions)
+    entry.status |= HAVE_BLOCK
+
+
+class _Finder:
+    """Takes up blocks that are in the files, but not in the index."""
+
+    def __init__(self, stores: Stores, tree: HeaderTree, network: Network, secp: Secp256k1, now: float) -> None:
+        self._stores = stores
+        self._tree = tree
+        self._network = network
+        self._secp = secp
+        self._now = now
+        self._waiting: dict[bytes, list[FilePosition]] = {}  # by the hash of the parent that has not been found yet
+        self.changed: set[Entry] = set()
+        self.count = 0
+
+    def found(self, position: FilePosition, data: bytes) -> None:
+        """Take up a block, and then those that waited for it: blocks may have come before their parents."""
+        block_hash = self._take(position, data)
+        following = self._waiting.pop(block_hash, []) if block_hash else []
+        for one in following:  # grows while it is gone through
+            block_hash = self._take(one, self._stores.files.read_block(one))
+            following += self._waiting.pop(block_hash, []) if block_hash else []
+
+    def _take(self, position: FilePosition, data: bytes) -> bytes | None:
+        header = Header.parse(data[:HEADER_SIZE])
+        if header.prev_hash not in self._tree and header.hash not in self._tree:
+            self._waiting.setdefault(header.prev_hash, []).append(position)
+            return None
+        try:
+            block = Block.parse(data)
+            check_block(block, self._network, secp=self._secp)
+            entry = accept_header(self._tree, header, self._network, self._now)
+            if not entry.has_block:
+                check_block_in_context(block, entry.parent, self._network)
+                set_stored(entry, block, position)
+                if entry.parent is None:
+                    entry.status |= CONNECTED
+                self.changed.add(entry)
+                self.count += 1
+        except (EncodingError, ValidationError) as error:
+            log.warning("left out block %s found in the block files: %s", header.hash[::-1].hex(), error)
+            return None
+        return header.hash
+
+
+def _coins_tip(stores: Stores, tree: HeaderTree) -> Entry:
+    best_block = stores.coins.best_block
+    if best_block is None:
+        return tree.genesis
+    tip = tree.get(best_block)
+    if tip is None:
+        raise StoreError(
+            f"the coins stand at block {best_block[::-1].hex()}, which the header index does not have: "
+            "restore the folder from a copy, or delete it and start again"
+        )
+    return tip
+
+
+def _connectable(tree: HeaderTree, tip: Entry) -> int:
+    """Count transactions from genesis on and number the connectable entries: the tip's chain, then as stored."""
+    stored = []
+    for entry in tree:  # parents first
+        parent = entry.parent
+        if entry.tx_count and (parent is None or parent.chain_tx_count):
+            entry.chain_tx_count = entry.tx_count + (parent.chain_tx_count if parent else 0)
+            stored.append(entry)
+    sequence = 1
+    for entry in sorted(stored, key=lambda one: one.block_position or FilePosition(0, 0)):
+        if tip.height >= entry.height and tip.ancestor(entry.height) is entry:
+            entry.sequence = 0
+        else:
+            entry.sequence = sequence
+            sequence += 1
+    return sequence

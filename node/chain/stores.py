@@ -1,0 +1,83 @@
+"""The stores of one chain, opened together, and written together in the order that survives a crash."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+from altyn.consensus.networks import Network
+from altyn.node.chain.coins import CoinLayer
+from altyn.node.storage.blocks import BlockFiles
+from altyn.node.storage.coins import CoinStore
+from altyn.node.storage.disk import FolderDisk, MemoryDisk
+from altyn.node.storage.folder import DataFolder
+from altyn.node.storage.headers import HeaderRecord, HeaderStore
+from altyn.node.storage.kv import KeyValue, LevelDb, Memory
+
+Checkpoint = Callable[[str], None]
+"""Called with a name wherever a crash would be interesting; on any thread."""
+
+
+class Stores:
+    """Block files and databases of one chain."""
+
+    def __init__(
+        self, files: BlockFiles, headers: HeaderStore, coins: CoinStore, open_index: Callable[[str], KeyValue]
+    ) -> None:
+        self.files = files
+        self.headers = headers
+        self.coins = coins
+        self._open_index = open_index
+        self._indexes: list[KeyValue] = []
+
+    @classmethod
+    def open(cls, folder: DataFolder, *, cache_size: int = 8 << 20) -> Self:
+        """Open what lies in a folder, or create it; `cache_size` is LevelDB's own, in bytes. Raises StoreError."""
+        headers = LevelDb(folder.block_index, cache_size=2 << 20)
+        try:
+            coins = LevelDb(folder.chainstate, cache_size=cache_size, write_buffer_size=cache_size)
+        except BaseException:
+            headers.close()
+            raise
+        files = BlockFiles(FolderDisk(folder.blocks), folder.network.magic)
+
+        def open_index(name: str) -> KeyValue:
+            path: Path = folder.index(name)
+            return LevelDb(path)
+
+        return cls(files, HeaderStore(headers), CoinStore(coins), open_index)
+
+    @classmethod
+    def in_memory(cls, network: Network) -> Self:
+        """Make stores that leave nothing behind."""
+        files = BlockFiles(MemoryDisk(), network.magic)
+        return cls(files, HeaderStore(Memory()), CoinStore(Memory()), lambda _: Memory())
+
+    def open_index(self, name: str) -> KeyValue:
+        """Open the database of an index; it is closed with the others. Raises StoreError."""
+        database = self._open_index(name)
+        self._indexes.append(database)
+        return database
+
+    def write(
+        self, headers: Sequence[HeaderRecord], best_block: bytes, coins: CoinLayer, checkpoint: Checkpoint
+    ) -> None:
+        """Write a frozen state, each step whole and durable before the next; blocking. Raises StoreError.
+
+        A crash in between leaves blocks that the index does not name, or headers ahead of the coins: in each case
+        starting again leads forward to the same place. Indexes are to be written after this.
+        """
+        checkpoint("flush-files")
+        self.files.sync()
+        checkpoint("flush-headers")
+        if headers:
+            self.headers.write(headers)
+        checkpoint("flush-coins")
+        if coins or self.coins.best_block != best_block:
+            self.coins.write(best_block, coins.changes())
+
+    def close(self) -> None:
+        """Close the databases. Nothing may be reading or writing."""
+        for database in self._indexes:
+            database.close()
+        self.coins.close()
+        self.headers.close()
