@@ -1,0 +1,278 @@
+"""The pool alone: links, aggregates, limits of families, eviction, expiry, the rolling minimum."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from builders import ANYONE
+from toy_chain import ToyClock
+
+from altyn.consensus.errors import ValidationError
+from altyn.consensus.transaction import OutPoint, Transaction, TxIn, TxOut
+from altyn.node.events import Events
+from altyn.node.mempool.policy import PolicyLimits
+from altyn.node.mempool.pool import (
+    MEMPOOL_HEIGHT,
+    Mempool,
+    MempoolEntry,
+    RemovalReason,
+    TransactionAdded,
+    TransactionRemoved,
+)
+
+
+def confirmed(number: int) -> OutPoint:
+    return OutPoint.make(number.to_bytes(32, "big"), 0)
+
+
+def transaction(prevouts: Sequence[OutPoint], outputs: int = 1, size: int = 0) -> Transaction:
+    """`size` adds about as many bytes without witness."""
+    script = ANYONE + bytes(size)
+    return Transaction(2, [TxIn(each) for each in prevouts], [TxOut(1000 + n, script) for n in range(outputs)])
+
+
+class Pool:
+    """A mempool, and a way to put transactions in without asking."""
+
+    def __init__(self, **limits: Any) -> None:
+        self.clock = ToyClock()
+        self.events: list[Any] = []
+        events = Events()
+        events.subscribe(self.events.append)
+        self.mempool = Mempool(PolicyLimits(**limits), self.clock, events)
+
+    def add(self, tx: Transaction, fee: int = 1000, sigop_cost: int = 4) -> MempoolEntry:
+        entry = MempoolEntry(
+            tx,
+            fee=fee,
+            time=int(self.clock.now()),
+            height=1,
+            sequence=self.mempool.sequence,
+            sigop_cost=sigop_cost,
+            spends_coinbase=False,
+        )
+        self.mempool.add(entry)
+        return entry
+
+    def chain(self, length: int, start: int = 1, **options: int) -> list[MempoolEntry]:
+        entries = [self.add(transaction([confirmed(start)], **options))]
+        while len(entries) < length:
+            entries.append(self.add(transaction([entries[-1].tx.outpoint(0)], **options)))
+        return entries
+
+
+def test_relatives_are_linked_and_counted() -> None:
+    pool = Pool()
+    a = pool.add(transaction([confirmed(1)], outputs=2), fee=100)
+    b = pool.add(transaction([a.tx.outpoint(0)]), fee=200)
+    c = pool.add(transaction([a.tx.outpoint(1)]), fee=300)
+    d = pool.add(transaction([b.tx.outpoint(0), c.tx.outpoint(0)]), fee=400)
+    assert d.parents == {b.txid, c.txid}
+    assert a.children == {b.txid, c.txid}
+    assert pool.mempool.ancestors(d.txid) == {a.txid, b.txid, c.txid}
+    assert pool.mempool.descendants(a.txid) == {b.txid, c.txid, d.txid}
+    assert (d.ancestor_count, d.ancestor_fees, d.ancestor_sigop_cost) == (4, 1000, 16)
+    assert (a.descendant_count, a.descendant_fees) == (4, 1000)
+    assert a.descendant_size == d.ancestor_size == a.vsize + b.vsize + c.vsize + d.vsize
+    assert pool.mempool.sorted_entries()[0] is a
+    assert pool.mempool.sorted_entries()[-1] is d
+
+
+def test_reading_finds_by_either_hash_and_by_what_is_spent() -> None:
+    pool = Pool()
+    entry = pool.add(transaction([confirmed(1)]))
+    assert pool.mempool.get(entry.txid) is pool.mempool.get_wtxid(entry.wtxid) is entry
+    assert pool.mempool.spender(confirmed(1)) is entry
+    coin = pool.mempool.coin(entry.tx.outpoint(0))
+    assert coin is not None
+    assert coin.height == MEMPOOL_HEIGHT
+    assert pool.mempool.coin(entry.tx.outpoint(1)) is None
+    assert pool.mempool.coin(confirmed(1)) is None
+
+
+def test_a_confirmed_parent_leaves_its_children() -> None:
+    pool = Pool()
+    a, b, c = pool.chain(3)
+    pool.mempool.remove_for_block([a.tx])
+    assert a.txid not in pool.mempool
+    assert (b.ancestor_count, c.ancestor_count, c.ancestor_size) == (1, 2, b.vsize + c.vsize)
+    assert b.parents == set()
+    assert pool.mempool.total_vsize == b.vsize + c.vsize
+    assert pool.mempool.total_fee == 2000
+
+
+def test_a_block_takes_out_what_conflicts_with_it_and_its_descendants() -> None:
+    pool = Pool()
+    a, b, _ = pool.chain(3)
+    other = pool.add(transaction([confirmed(9)]))
+    rival = transaction([confirmed(1)], outputs=2)
+    pool.mempool.remove_for_block([rival])
+    assert pool.mempool.entries() == [other]
+    removed = [event for event in pool.events if isinstance(event, TransactionRemoved)]
+    assert [event.reason for event in removed] == [RemovalReason.CONFLICT] * 3
+    assert [event.entry for event in removed[:2]] == [a, b]
+
+
+def test_a_parent_that_returns_is_linked_with_children_that_stayed() -> None:
+    pool = Pool()
+    grandparent, parent = transaction([confirmed(1)], outputs=2), transaction([confirmed(2)])
+    middle = transaction([grandparent.outpoint(0), parent.outpoint(0)])
+    child = pool.add(transaction([middle.outpoint(0), grandparent.outpoint(1)]))
+    grandchild = pool.add(transaction([child.tx.outpoint(0)]))
+    added = [pool.add(tx) for tx in (grandparent, parent, middle)]
+    assert (child.ancestor_count, grandchild.ancestor_count) == (4, 5)
+    assert [entry.descendant_count for entry in added] == [4, 4, 3]
+    assert child.parents == {grandparent.txid, middle.txid}
+    assert grandchild.ancestor_size == pool.mempool.total_vsize
+
+
+def test_sequence_counts_additions_and_removals_that_no_block_caused() -> None:
+    pool = Pool()
+    a, b = pool.chain(2)
+    pool.mempool.remove_for_block([a.tx])
+    pool.mempool.remove_with_descendants([b.txid], RemovalReason.EXPIRY)
+    assert pool.mempool.sequence == 4
+    numbers = [event.sequence for event in pool.events]
+    assert numbers == [1, 2, 0, 3]
+    assert isinstance(pool.events[0], TransactionAdded)
+
+
+def refused(pool: Pool, tx: Transaction, vsize: int = 0) -> str:
+    with pytest.raises(ValidationError) as caught:
+        pool.mempool.check_package_limits(tx, vsize or tx.vsize)
+    assert caught.value.reason == "too-long-mempool-chain"
+    return caught.value.detail
+
+
+def test_a_chain_ends_at_25() -> None:
+    pool = Pool()
+    entries = pool.chain(24)
+    last = transaction([entries[23].tx.outpoint(0)])
+    assert len(pool.mempool.check_package_limits(last, last.vsize)) == 24
+    tx = transaction([pool.add(last).tx.outpoint(0)])
+    assert refused(pool, tx) in {
+        "too many unconfirmed ancestors [limit: 25]",
+        f"too many descendants for tx {entries[0].txid[::-1].hex()} [limit: 25]",
+    }
+
+
+def test_many_parents_are_too_many() -> None:
+    pool = Pool()
+    parents = [pool.add(transaction([confirmed(n)])) for n in range(1, 26)]
+    assert refused(pool, transaction([each.tx.outpoint(0) for each in parents])) == (
+        "too many unconfirmed parents [limit: 25]"
+    )
+
+
+def test_many_ancestors_are_too_many() -> None:
+    pool = Pool()
+    tips = [pool.chain(13, start)[-1] for start in (1, 2)]
+    assert refused(pool, transaction([each.tx.outpoint(0) for each in tips])) == (
+        "too many unconfirmed ancestors [limit: 25]"
+    )
+
+
+def test_a_full_family_takes_one_small_child_more() -> None:
+    pool = Pool()
+    parent = pool.add(transaction([confirmed(1)], outputs=27))
+    for index in range(24):
+        pool.add(transaction([parent.tx.outpoint(index)]))
+    big = refused(pool, transaction([parent.tx.outpoint(24)]), vsize=10_001)
+    assert big == f"too many descendants for tx {parent.txid[::-1].hex()} [limit: 25]"
+    pool.mempool.check_package_limits(extra := transaction([parent.tx.outpoint(24)]), 10_000)
+    pool.add(extra)
+    refused(pool, transaction([parent.tx.outpoint(25)]))
+
+
+def test_families_are_bounded_in_size() -> None:
+    pool = Pool()
+    first, second = pool.chain(2, size=40_000)
+    text = refused(pool, transaction([second.tx.outpoint(0)]), vsize=30_000)
+    assert text in {
+        "exceeds ancestor size limit [limit: 101000]",
+        f"exceeds descendant size limit for tx {first.txid[::-1].hex()} [limit: 101000]",
+    }
+    pool = Pool(descendant_size=10**9)
+    _, second = pool.chain(2, size=40_000)
+    assert refused(pool, transaction([second.tx.outpoint(0)]), vsize=30_000) == (
+        "exceeds ancestor size limit [limit: 101000]"
+    )
+    pool = Pool(ancestor_size=10**9)
+    first, second = pool.chain(2, size=40_000)
+    assert refused(pool, transaction([first.tx.outpoint(0)]), vsize=30_000) == (
+        f"exceeds descendant size limit for tx {first.txid[::-1].hex()} [limit: 101000]"
+    )
+
+
+def test_a_full_pool_drops_the_least_worth_with_its_descendants() -> None:
+    pool = Pool(max_bytes=1)
+    poor = pool.add(transaction([confirmed(1)]), fee=100)
+    poor_child = pool.add(transaction([poor.tx.outpoint(0)]), fee=50)
+    paid_for = pool.add(transaction([confirmed(2)]), fee=10)
+    rich_child = pool.add(transaction([paid_for.tx.outpoint(0)]), fee=5000)
+    room = paid_for.memory + rich_child.memory
+    pool.mempool.limits = PolicyLimits(max_bytes=room)
+    pool.mempool.enforce_bounds()
+    assert set(pool.mempool) == {paid_for, rich_child}
+    assert pool.mempool.usage == room
+    assert {event.entry for event in pool.events if isinstance(event, TransactionRemoved)} == {poor, poor_child}
+    assert pool.mempool.min_feerate() == 100 * 1000 // poor.vsize + 1000
+
+
+def test_eviction_sees_what_changed_since_the_pool_was_full() -> None:
+    pool = Pool(max_bytes=1)
+    a = pool.add(transaction([confirmed(1)]), fee=500)
+    b = pool.add(transaction([confirmed(2)]), fee=600)
+    pool.mempool.limits = PolicyLimits(max_bytes=a.memory + b.memory)
+    c = pool.add(transaction([confirmed(3)]), fee=400)
+    pool.mempool.enforce_bounds()
+    assert c.txid not in pool.mempool
+    child = pool.add(transaction([a.tx.outpoint(0)]), fee=5000)
+    pool.mempool.enforce_bounds()
+    assert set(pool.mempool) == {a, child}
+
+
+def test_the_minimum_feerate_rises_with_eviction_and_decays_after_a_block() -> None:
+    pool = Pool(max_bytes=1)
+    entry = pool.add(transaction([confirmed(1)]), fee=20_000)
+    assert pool.mempool.min_feerate() == 0
+    assert pool.mempool.required_feerate() == 1000
+    pool.mempool.enforce_bounds()
+    assert len(pool.mempool) == 0
+    risen = 20_000 * 1000 // entry.vsize + 1000
+    assert pool.mempool.min_feerate() == risen
+    pool.clock.time += 24 * 3600
+    assert pool.mempool.min_feerate() == risen, "only blocks show that room was made"
+    pool.mempool.limits = PolicyLimits()
+    pool.mempool.remove_for_block([])
+    pool.clock.time += 3 * 3600  # an empty pool forgets four times as fast as in 12 hours
+    assert pool.mempool.min_feerate() == pytest.approx(risen / 2, abs=1)
+    pool.clock.time += 21 * 3600
+    assert pool.mempool.min_feerate() == 1000
+    pool.clock.time += 24 * 3600
+    assert pool.mempool.min_feerate() == 0
+
+
+def test_what_is_too_old_goes() -> None:
+    pool = Pool(expiry=100)
+    old = pool.add(transaction([confirmed(1)]))
+    pool.clock.time += 50
+    child = pool.add(transaction([old.tx.outpoint(0)]))
+    young = pool.add(transaction([confirmed(2)]))
+    pool.clock.time += 50
+    pool.mempool.enforce_bounds()
+    assert len(pool.mempool) == 3
+    pool.clock.time += 1
+    pool.mempool.enforce_bounds()
+    assert pool.mempool.entries() == [young]
+    assert child.txid not in pool.mempool
+
+
+def test_being_replaceable_is_inherited() -> None:
+    pool = Pool()
+    signalling = Transaction(2, [TxIn(confirmed(1), sequence=0)], [TxOut(1000, ANYONE)])
+    pool.add(signalling)
+    child = pool.add(transaction([signalling.outpoint(0)]))
+    other = pool.add(transaction([confirmed(2)]))
+    assert pool.mempool.is_replaceable(child.txid)
+    assert not pool.mempool.is_replaceable(other.txid)
