@@ -1,4 +1,4 @@
-"""Core's tx_valid.json and tx_invalid.json: transactions under sets of flags that are the most, or the least, possible."""
+"""Core's tx_valid.json and tx_invalid.json: transactions under the most, or the fewest, flags possible."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ SECP = load_secp()
 
 
 def name(row: list[Any]) -> str:
-    """Name a case by the start of its transaction's id, flags and outputs, so that equal ids tell the file's duplicates."""
+    """Name a case by its transaction and flags; pytest numbers those that come twice."""
     tx = Transaction.parse(bytes.fromhex(row[1]))
     return f"{tx.wtxid[::-1].hex()[:16]}-{row[2]}"
 
