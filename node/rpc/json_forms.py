@@ -1,6 +1,6 @@
 """Scripts, transactions, headers and blocks as Core shows them in JSON."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from altyn.consensus.block import Block
 from altyn.consensus.networks import Network
@@ -8,14 +8,13 @@ from altyn.consensus.pow import difficulty
 from altyn.consensus.script.addresses import encode_address
 from altyn.consensus.script.templates import classify
 from altyn.consensus.script.text import to_asm
+from altyn.consensus.secp256k1 import Secp256k1
 from altyn.consensus.transaction import Coin, Transaction
 from altyn.node.chain.tree import Entry
 from altyn.node.rpc.amounts import Amount
+from altyn.node.rpc.inference import Inference
 from altyn.node.rpc.json_text import Lazy
 from altyn.node.rpc.method import Json
-
-Infer = Callable[[bytes], str]
-"""Returns the descriptor of an output script, with its checksum."""
 
 
 def display(hash32: bytes) -> str:
@@ -26,15 +25,14 @@ def display(hash32: bytes) -> str:
 class Forms:
     """JSON forms on one network."""
 
-    def __init__(self, network: Network, infer: Infer) -> None:
-        """Show addresses of `network`; `infer` finds descriptors."""
+    def __init__(self, network: Network, secp: Secp256k1) -> None:
         self.network = network
-        self._infer = infer
+        self._infer = Inference(network, secp)
 
-    def script(self, script_pubkey: bytes, *, with_hex: bool = True) -> dict[str, Json]:
-        """Show an output script (Core: ScriptToUniv)."""
+    def script(self, script_pubkey: bytes, *, with_hex: bool = True, inner: bytes | None = None) -> dict[str, Json]:
+        """Show an output script (Core: ScriptToUniv); `inner` is what a witness script hash is known to stand for."""
         kind = classify(script_pubkey).kind
-        form: dict[str, Json] = {"asm": to_asm(script_pubkey), "desc": self._infer(script_pubkey)}
+        form: dict[str, Json] = {"asm": to_asm(script_pubkey), "desc": self._infer(script_pubkey, inner)}
         if with_hex:
             form["hex"] = script_pubkey.hex()
         address = encode_address(script_pubkey, self.network)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from altyn.node.rpc.amounts import JsonNumber, amount_from_json
 from altyn.node.rpc.errors import INVALID_PARAMETER, METHOD_NOT_FOUND, MISC_ERROR, TYPE_ERROR, RpcError
+from altyn.node.rpc.json_text import dump
 
 Json = Any
 """What JSON can say, with `Amount` for coins and `JsonNumber` for numbers that are not whole."""
@@ -318,7 +319,7 @@ def _presence(argument: Argument) -> str:
         return f"{kind}, required"
     if argument.default is None:
         return f"{kind}, optional"
-    return f"{kind}, optional, default={json.dumps(argument.default, default=str)}"
+    return f"{kind}, optional, default={dump(argument.default)}"
 
 
 def method(

@@ -1,0 +1,223 @@
+"""Methods about the mempool: what is in it, and the way in."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from altyn.consensus.errors import Fault, ValidationError
+from altyn.consensus.limits import COIN
+from altyn.consensus.script.templates import is_unspendable
+from altyn.consensus.transaction import Transaction
+from altyn.node.chain.chain import Chain
+from altyn.node.mempool.accept import Acceptance
+from altyn.node.mempool.policy import feerate_of
+from altyn.node.mempool.pool import Mempool, MempoolEntry
+from altyn.node.rpc.amounts import Amount
+from altyn.node.rpc.errors import (
+    DESERIALIZATION_ERROR,
+    INVALID_PARAMETER,
+    VERIFY_ALREADY_IN_UTXO_SET,
+    VERIFY_ERROR,
+    VERIFY_REJECTED,
+    RpcError,
+)
+from altyn.node.rpc.json_forms import display
+from altyn.node.rpc.json_text import LazyObject
+from altyn.node.rpc.method import Array, Coins, Flag, Json, Text, expect_type, method
+from altyn.node.rpc.transactions import decode_transaction, has_valid_operations
+
+DEFAULT_MAX_FEERATE = Amount(COIN // 10)
+MOST_TRANSACTIONS = 25
+"""In one call of testmempoolaccept (Core: MAX_PACKAGE_COUNT)."""
+_BURNED = "Unspendable output exceeds maximum configured by user (maxburnamount)"
+_TOO_EXPENSIVE = "Fee exceeds maximum configured by user (e.g. -maxtxfee, maxfeerate)"
+
+MaxFeerate = Annotated[
+    int,
+    Coins(
+        "Reject transactions whose fee rate is higher than the specified value, expressed in BTC/kvB. "
+        "Fee rates larger than 1BTC/kvB are rejected. Set to 0 to accept any fee rate."
+    ),
+]
+
+
+class MempoolMethods:
+    """The mempool of a full node."""
+
+    def __init__(self, chain: Chain, mempool: Mempool, acceptance: Acceptance, *, full_rbf: bool) -> None:
+        """`full_rbf`: what -mempoolfullrbf says."""
+        self._chain = chain
+        self._mempool = mempool
+        self._acceptance = acceptance
+        self._full_rbf = full_rbf
+
+    @method(
+        "Blockchain",
+        result="""
+        An object: loaded, size (transactions), bytes (virtual), usage (bytes of memory), total_fee, maxmempool,
+        mempoolminfee, minrelaytxfee, incrementalrelayfee (coins per kvB), unbroadcastcount, fullrbf""",
+    )
+    def getmempoolinfo(self) -> Json:
+        """Returns details on the active state of the TX memory pool."""
+        mempool, limits = self._mempool, self._mempool.limits
+        return {
+            "loaded": True,
+            "size": len(mempool),
+            "bytes": mempool.total_vsize,
+            "usage": mempool.usage,
+            "total_fee": Amount(mempool.total_fee),
+            "maxmempool": limits.max_bytes,
+            "mempoolminfee": Amount(mempool.required_feerate()),
+            "minrelaytxfee": Amount(limits.min_relay_feerate),
+            "incrementalrelayfee": Amount(limits.incremental_relay_feerate),
+            "unbroadcastcount": 0,
+            "fullrbf": self._full_rbf,
+        }
+
+    @method(
+        "Blockchain",
+        result="""
+        verbose = false: a list of txids
+        verbose = true: an object with, for each txid: vsize, weight, time, height, descendantcount, descendantsize,
+          ancestorcount, ancestorsize, wtxid, fees {base, modified, ancestor, descendant}, depends, spentby,
+          bip125-replaceable, unbroadcast
+        mempool_sequence = true: an object with txids and mempool_sequence""",
+        example="true",
+    )
+    def getrawmempool(
+        self,
+        verbose: Annotated[bool, Flag("True for a json object, false for array of transaction ids")] = False,
+        mempool_sequence: Annotated[
+            bool,
+            Flag("If verbose=false, returns a json object with transaction list and mempool sequence number attached."),
+        ] = False,
+    ) -> Json:
+        """Returns all transaction ids in memory pool as a json array of string transaction ids."""
+        if verbose and mempool_sequence:
+            raise RpcError(INVALID_PARAMETER, "Verbose results cannot contain mempool sequence values.")
+        if verbose:
+            return LazyObject(self._entries())
+        txids = [display(entry.txid) for entry in self._mempool.sorted_entries()]
+        return {"txids": txids, "mempool_sequence": self._mempool.sequence} if mempool_sequence else txids
+
+    def _entries(self) -> Iterator[tuple[str, Json]]:
+        for entry in self._mempool.entries():
+            if entry.txid in self._mempool:  # some may leave while a long answer is written
+                yield display(entry.txid), self.entry_form(entry)
+
+    def entry_form(self, entry: MempoolEntry) -> dict[str, Json]:
+        """Show an entry of the mempool (Core: entryToJSON)."""
+        return {
+            "vsize": entry.vsize,
+            "weight": entry.weight,
+            "time": entry.time,
+            "height": entry.height,
+            "descendantcount": entry.descendant_count,
+            "descendantsize": entry.descendant_size,
+            "ancestorcount": entry.ancestor_count,
+            "ancestorsize": entry.ancestor_size,
+            "wtxid": display(entry.wtxid),
+            "fees": {
+                "base": Amount(entry.fee),
+                "modified": Amount(entry.modified_fee),
+                "ancestor": Amount(entry.ancestor_fees),
+                "descendant": Amount(entry.descendant_fees),
+            },
+            "depends": sorted(map(display, entry.parents)),
+            "spentby": sorted(map(display, entry.children)),
+            "bip125-replaceable": self._mempool.is_replaceable(entry.txid),
+            "unbroadcast": False,
+        }
+
+    @method(
+        "Rawtransactions",
+        result="""
+        A list with an object for each transaction: txid, wtxid, allowed, and
+          vsize and fees {base, effective-feerate, effective-includes} if it is allowed, else reject-reason""",
+        example="'[\"signedhex\"]'",
+    )
+    async def testmempoolaccept(
+        self,
+        rawtxs: Annotated[list[Json], Array("An array of hex strings of raw transactions.", shown='["rawtx",...]')],
+        maxfeerate: MaxFeerate = DEFAULT_MAX_FEERATE,
+    ) -> Json:
+        """Returns result of mempool acceptance tests indicating if raw transactions would be accepted by mempool."""
+        if not 1 <= len(rawtxs) <= MOST_TRANSACTIONS:
+            raise RpcError(INVALID_PARAMETER, f"Array must contain between 1 and {MOST_TRANSACTIONS} transactions.")
+        _check_feerate(maxfeerate)
+        transactions = [
+            _parse(text, f"TX decode failed: {text} Make sure the tx has at least one input.")
+            for text in (expect_type(value, "string") for value in rawtxs)
+        ]
+        return [await self._test(tx, maxfeerate) for tx in transactions]
+
+    async def _test(self, tx: Transaction, max_feerate: int) -> dict[str, Json]:
+        answer: dict[str, Json] = {"txid": display(tx.txid), "wtxid": display(tx.wtxid)}
+        try:
+            entry = await self._acceptance.accept(tx, test_only=True, max_feerate=max_feerate)
+        except ValidationError as error:
+            reason = "missing-inputs" if error.fault is Fault.MISSING_INPUTS else error.reason
+            return answer | {"allowed": False, "reject-reason": reason}
+        return answer | {
+            "allowed": True,
+            "vsize": entry.vsize,
+            "fees": {
+                "base": Amount(entry.fee),
+                "effective-feerate": Amount(feerate_of(entry.modified_fee, entry.vsize)),
+                "effective-includes": [display(tx.wtxid)],
+            },
+        }
+
+    @method("Rawtransactions", result='"hex"    (string) The transaction hash in hex', example='"signedhex"')
+    async def sendrawtransaction(
+        self,
+        hexstring: Annotated[str, Text("The hex string of the raw transaction")],
+        maxfeerate: MaxFeerate = DEFAULT_MAX_FEERATE,
+        maxburnamount: Annotated[
+            int,
+            Coins(
+                "Reject transactions with provably unspendable outputs (e.g. 'datacarrier' outputs that use the "
+                "OP_RETURN opcode) greater than the specified value, expressed in BTC."
+            ),
+        ] = Amount(0),
+    ) -> str:
+        """Submit a raw transaction (serialized, hex-encoded) to local node and network."""
+        tx = _parse(hexstring)
+        _check_burn(tx, maxburnamount)
+        _check_feerate(maxfeerate)
+        if any(self._chain.coins.get(tx.outpoint(index)) is not None for index in range(len(tx.outputs))):
+            raise RpcError(VERIFY_ALREADY_IN_UTXO_SET, "Transaction outputs already in utxo set")
+        if tx.txid not in self._mempool:
+            try:
+                await self._acceptance.accept(tx, max_feerate=maxfeerate)
+            except ValidationError as error:
+                raise _refusal(error) from error
+        return display(tx.txid)
+
+
+def _refusal(error: ValidationError) -> RpcError:
+    if error.reason == "max-fee-exceeded":
+        return RpcError(VERIFY_ERROR, _TOO_EXPENSIVE)
+    if error.fault is Fault.MISSING_INPUTS:
+        return RpcError(VERIFY_ERROR, str(error))
+    return RpcError(VERIFY_REJECTED, str(error))
+
+
+def _parse(text: str, refusal: str = "TX decode failed. Make sure the tx has at least one input.") -> Transaction:
+    tx = decode_transaction(text)
+    if tx is None:
+        raise RpcError(DESERIALIZATION_ERROR, refusal)
+    return tx
+
+
+def _check_burn(tx: Transaction, most: int) -> None:
+    """Refuse an output that nobody can spend with more than `most` satoshis."""
+    for output in tx.outputs:
+        script = output.script_pubkey
+        if output.value > most and (is_unspendable(script) or not has_valid_operations(script)):
+            raise RpcError(VERIFY_ERROR, _BURNED)
+
+
+def _check_feerate(feerate: int) -> None:
+    """Refuse a limit on feerates that limits nothing."""
+    if feerate >= COIN:
+        raise RpcError(INVALID_PARAMETER, "Fee rates larger than or equal to 1BTC/kvB are not accepted")
