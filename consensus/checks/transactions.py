@@ -169,8 +169,7 @@ def sigop_cost_of_spending(tx: Transaction, spent: Sequence[Coin], flags: int) -
             cost += 1 if flags & script_flag.WITNESS else 0
         elif size == 23 and script[:2] == b"\xa9\x14" and script[22] == 0x87:
             cost += p2sh_sigops(txin.script_sig, script) * WITNESS_SCALE_FACTOR
-            if txin.witness:
-                cost += count_witness_sigops(txin.script_sig, script, txin.witness, flags)
+            cost += count_witness_sigops(txin.script_sig, script, txin.witness, flags)
         elif txin.witness:
             cost += count_witness_sigops(txin.script_sig, script, txin.witness, flags)
     return cost
