@@ -51,9 +51,9 @@ def signed(challenge: bytes, *, time: int = 1_700_000_000) -> Block:
     assert pair is not None
     cache = SighashCache(pair.spending, pair.to_spend.outputs)
     if challenge == KEY_CHALLENGE:
-        signature = SECP.sign_ecdsa(SECRET, cache.legacy(KEY_CHALLENGE, 0, 1)) + b"\x01"
+        signature = SECP.sign_ecdsa(SECRET, cache.legacy(0, KEY_CHALLENGE, 1)) + b"\x01"
         return carrying(solution(push(signature)), time=time)
-    signature = SECP.sign_ecdsa(SECRET, cache.witness_v0(WITNESS_SCRIPT, 0, 0, 1)) + b"\x01"
+    signature = SECP.sign_ecdsa(SECRET, cache.witness_v0(0, WITNESS_SCRIPT, 0, 1)) + b"\x01"
     return carrying(solution(b"", (signature, WITNESS_SCRIPT)), time=time)
 
 
