@@ -10,12 +10,12 @@ from typing import Any
 
 from altyn.consensus.transaction import Transaction
 from altyn.node.chain.chain import Chain
+from altyn.node.chain.indexes import FilterIndex
 from altyn.node.events import Events
 from altyn.node.mempool.accept import Acceptance
 from altyn.node.mempool.pool import Mempool
 from altyn.node.offload import Offload
 from altyn.node.storage.errors import StoreError
-from altyn.node.storage.filters import FilterStore
 from altyn.node.sync.follow import ChainSync
 from altyn.node.sync.gossip import TransactionGossip
 from altyn.node.sync.relay import TrickleTimes
@@ -40,12 +40,12 @@ from altyn.p2p.messages import (
     Headers,
     Inv,
     InventoryType,
-    Mempool as MempoolMessage,
     Message,
     NotFound,
     SendHeaders,
     Tx,
 )
+from altyn.p2p.messages import Mempool as MempoolMessage
 from altyn.p2p.peer import Peer, Settlement
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Sync:
         offload: Offload,
         random: Random,
         *,
-        filters: FilterStore | None = None,
+        filters: FilterIndex | None = None,
         options: SyncOptions | None = None,
     ) -> None:
         """`filters`: those to serve to peers, None if they are not to be served."""

@@ -213,7 +213,7 @@ class ChainSync:
             log.debug("ignoring low-work chain from %s, last header %s", peer, headers[-1].hash[::-1].hex())
             return
         try:
-            last = await self._writer.do(lambda: chain.add_headers(headers, min_work_checked=True))
+            last = await chain.add_headers(headers, min_work_checked=True)
         except ValidationError as error:
             log.info("invalid header received from %s: %s", peer, error)
             reason = punishment(error, inbound=peer.inbound)
@@ -287,9 +287,7 @@ class ChainSync:
         if len(self._sources) > MAX_BLOCK_SOURCES:
             del self._sources[next(iter(self._sources))]
         try:
-            outcome = await self._writer.do(
-                lambda: chain.add_block(block, requested=requested, min_work_checked=enough)
-            )
+            outcome = await chain.add_block(block, requested=requested, min_work_checked=enough)
         except ValidationError as error:
             self._sources.pop(block.hash, None)
             log.info("block %s from %s refused: %s", block.hash[::-1].hex(), peer, error)

@@ -9,9 +9,10 @@ from altyn.consensus.filters import BASIC, filter_hash
 from altyn.consensus.pow import work
 from altyn.consensus.transaction import Transaction
 from altyn.node.chain.chain import Chain
+from altyn.node.chain.indexes import FilterIndex
 from altyn.node.chain.tree import Entry
 from altyn.node.offload import Offload
-from altyn.node.storage.filters import FilterRecord, FilterStore
+from altyn.node.storage.filters import FilterRecord
 from altyn.node.sync.headers import PeerChain
 from altyn.p2p.errors import Disconnect
 from altyn.p2p.limits import MAX_CFILTER_HEADERS, MAX_HEADERS_RESULTS
@@ -51,7 +52,7 @@ FindTransaction = Callable[[bytes, bool], Transaction | None]
 class BlockServer:
     """Serves headers, blocks and filters of a chain. `filters` is None when they are not to be served."""
 
-    def __init__(self, chain: Chain, filters: FilterStore | None, offload: Offload) -> None:
+    def __init__(self, chain: Chain, filters: FilterIndex | None, offload: Offload) -> None:
         self._chain = chain
         self._filters = filters
         self._offload = offload

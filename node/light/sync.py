@@ -1,0 +1,210 @@
+"""The light node's side of every conversation."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from altyn.consensus.block import Block, Header
+from altyn.consensus.checks.transactions import check_transaction
+from altyn.consensus.errors import ValidationError
+from altyn.consensus.transaction import Transaction
+from altyn.node.chain.tree import Entry
+from altyn.node.events import TipChanged
+from altyn.node.light.broadcast import Broadcast
+from altyn.node.light.errors import LightError
+from altyn.node.light.filters import FilterChain
+from altyn.node.light.headers import HeaderChain
+from altyn.node.light.peers import LightPeer
+from altyn.node.offload import Offload
+from altyn.node.sync.follow import punishment
+from altyn.node.sync.headers import MAX_HEADERS, HeaderSync
+from altyn.p2p.clock import Clock
+from altyn.p2p.errors import Misbehaving
+from altyn.p2p.kinds import PeerKind
+from altyn.p2p.limits import PROTOCOL_VERSION
+from altyn.p2p.messages import (
+    GetData,
+    GetHeaders,
+    Headers,
+    Inv,
+    InventoryType,
+    Message,
+    NotFound,
+    SendHeaders,
+)
+from altyn.p2p.peer import Peer
+
+log = logging.getLogger(__name__)
+
+BEAT = 0.5
+"""Seconds between two looks at the clock."""
+TAKE_TIMEOUT = 15.0
+"""Seconds until some peer must have asked for an offered transaction: a full node waits two, for a better source."""
+
+
+class LightSync:
+    """The PeerHandler of a light node, and what can be asked of its peers."""
+
+    def __init__(
+        self, chain: HeaderChain, filters: FilterChain, clock: Clock, offload: Offload, *, beat: float = BEAT
+    ) -> None:
+        self._chain = chain
+        self._filters = filters
+        self._clock = clock
+        self._offload = offload
+        self._beat = beat
+        self._headers = HeaderSync(chain, ask_everybody=True)
+        self._broadcast = Broadcast()
+        self.peers: dict[int, LightPeer] = {}
+
+    async def run(self) -> None:
+        """Send what falls due, until cancelled."""
+        unsubscribe = self._chain.events.subscribe(self._event)
+        try:
+            while True:
+                for light in tuple(self.peers.values()):
+                    self._send(light)
+                await asyncio.sleep(self._beat)
+        finally:
+            unsubscribe()
+
+    async def block(self, entry: Entry) -> Block:
+        """Fetch a block from the peers that have it, one after the other, and check it. Raises LightError."""
+        shown = entry.hash[::-1].hex()
+        having = [
+            light
+            for light in self.peers.values()
+            if light.serves_blocks and light.peer.is_ready and light.common(entry) is entry
+        ]
+        for light in having:
+            try:
+                block = await light.block(entry)
+            except LightError as error:
+                log.info("block %s: %s", shown, error)
+                continue
+            await self._filters.check_block(entry, block)
+            return block
+        raise LightError(f"no connected peer gave block {shown}")
+
+    async def broadcast(self, tx: Transaction) -> None:
+        """Offer a transaction to all peers; return once one has taken it. Raises ValidationError, LightError.
+
+        Taken is not accepted: a peer that refuses it says nothing.
+        """
+        check_transaction(tx)
+        offer = self._broadcast.add(tx)
+        peers = [light.peer for light in self.peers.values() if light.peer.is_ready]
+        for peer in peers:
+            self._broadcast.announce(offer, peer)
+        if not peers and not offer.taken.is_set():
+            raise LightError("no peer is connected; the transaction is offered to the next one")
+        try:
+            async with asyncio.timeout(TAKE_TIMEOUT):
+                await offer.taken.wait()
+        except TimeoutError:
+            raise LightError("no peer asked for the transaction: they have it already, or refused it before") from None
+
+    # --- PeerHandler ---
+
+    async def peer_connected(self, peer: Peer) -> None:
+        """Begin the conversation; a peer that serves neither headers nor blocks is of no use."""
+        preferred = not peer.inbound
+        chain = self._headers.add(
+            peer.id,
+            preferred=preferred,
+            serves_blocks=True,
+            guarded=peer.kind in (PeerKind.OUTBOUND_FULL_RELAY, PeerKind.BLOCK_RELAY_ONLY),
+            keep=False,
+        )
+        light = LightPeer(peer, chain, self._chain.network, self._offload)
+        self.peers[peer.id] = light
+        log.info("%s %s connected: %s", peer, peer.address, peer.features.user_agent)
+        if not light.serves_filters:
+            log.warning("%s %s serves no compact filters; used for headers only", peer, peer.address)
+        peer.send(SendHeaders())
+        self._broadcast.announce_all(peer)
+        self._send(light)
+        if light.serves_filters:
+            self._filters.add(light)
+
+    async def message_received(self, peer: Peer, message: Message) -> None:
+        """Handle a message. Raises Misbehaving."""
+        light = self.peers[peer.id]
+        match message:
+            case Headers(headers=headers):
+                await self._add_headers(light, headers)
+            case Inv(items=items):
+                for item in items:
+                    if item.type == InventoryType.BLOCK:
+                        self._block_announced(light, item.hash)
+            case GetData(items=items):
+                missing = tuple(item for item in items if not self._broadcast.requested(peer, item))
+                if missing:
+                    peer.send(NotFound(missing))
+            case _:
+                light.answered(message)
+
+    def peer_disconnected(self, peer: Peer) -> None:
+        """End the conversation."""
+        light = self.peers.pop(peer.id, None)
+        if light is not None:
+            light.left()
+            self._headers.remove(peer.id)
+            self._filters.remove(peer.id)
+
+    # --- headers ---
+
+    def _event(self, event: object) -> None:
+        if isinstance(event, TipChanged):
+            self._filters.wake()
+
+    def _send(self, light: LightPeer) -> None:
+        peer = light.peer
+        if not peer.is_ready and peer.ended is not None:
+            return
+        now = self._clock.now()
+        light.chain.resolve(self._chain.tree)
+        self._ask_headers(peer, self._headers.start(peer.id, now, may_download=True))
+        reason = self._headers.overdue(peer.id, now)
+        start, late = self._headers.consider_eviction(peer.id, now)
+        self._ask_headers(peer, start)
+        if reason or late:
+            peer.disconnect(reason or late or "")
+
+    def _ask_headers(self, peer: Peer, start: Entry | None) -> None:
+        if start is not None:
+            peer.send(GetHeaders(PROTOCOL_VERSION, self._chain.tree.locator(start)))
+
+    def _block_announced(self, light: LightPeer, block_hash: bytes) -> None:
+        light.chain.announced(block_hash, self._chain.tree)
+        if self._chain.tree.get(block_hash) is None:
+            now = self._clock.now()
+            self._ask_headers(light.peer, self._headers.announced_unknown(light.id, block_hash, now))
+        else:
+            self._filters.wake()
+
+    async def _add_headers(self, light: LightPeer, headers: Sequence[Header]) -> None:
+        peer, tree, now = light.peer, self._chain.tree, self._clock.now()
+        if not headers:
+            self._headers.answered(peer.id, 0, now)
+            return
+        self._headers.check(headers)
+        if tree.get(headers[0].prev_hash) is None:
+            self._ask_headers(peer, self._headers.ask(peer.id, now))
+            light.chain.announced(headers[-1].hash, tree)
+            return
+        self._headers.answered(peer.id, len(headers), now)
+        try:
+            last = await self._chain.add_headers(headers)
+        except ValidationError as error:
+            reason = punishment(error, inbound=peer.inbound)
+            if reason is not None:
+                raise Misbehaving(f"invalid header received: {reason}") from None
+            return
+        if peer.id not in self.peers:
+            return  # left meanwhile
+        light.chain.announced(last.hash, tree)
+        if len(headers) == MAX_HEADERS:
+            self._ask_headers(peer, self._headers.ask(peer.id, now, last))
+        self._headers.caught_up(peer.id)
+        self._filters.wake()
