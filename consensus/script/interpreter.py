@@ -43,6 +43,9 @@ class Version(IntEnum):
     TAPSCRIPT = 3
 
 
+BASE, WITNESS_V0, TAPROOT, TAPSCRIPT = Version  # an attribute of an Enum costs ten times a global
+
+
 class Execution:
     """What a taproot spend carries into its digests, and what it may still check (Core: ScriptExecutionData)."""
 
@@ -88,12 +91,12 @@ def evaluate(
     script: bytes,
     flags: int,
     checker: Checker,
-    version: Version = Version.BASE,
+    version: Version = BASE,
     execution: Execution | None = None,
 ) -> None:
     """Run `script` on `stack`, which it changes. `execution` is needed in tapscript. Raises ScriptError."""
     size = len(script)
-    limited = version is not Version.TAPSCRIPT
+    limited = version is not TAPSCRIPT
     if limited and size > op.MAX_SCRIPT_SIZE:
         _fail(ScriptErrorCode.SCRIPT_SIZE)
     minimal = bool(flags & MINIMALDATA)
@@ -110,16 +113,16 @@ def evaluate(
         number += 1
 
         if opcode <= op.OP_PUSHDATA4:
-            length = opcode
+            end = position + opcode
             if opcode >= op.OP_PUSHDATA1:
                 width = 1 << (opcode - op.OP_PUSHDATA1)
                 length = int.from_bytes(script[position : position + width], "little")
                 position += width
-            end = position + length
+                end = position + length
+                if length > op.MAX_SCRIPT_ELEMENT_SIZE and end <= size:
+                    _fail(ScriptErrorCode.PUSH_SIZE)
             if end > size:
                 _fail(ScriptErrorCode.BAD_OPCODE)
-            if length > op.MAX_SCRIPT_ELEMENT_SIZE:
-                _fail(ScriptErrorCode.PUSH_SIZE)
             if skipped_from < 0:
                 data = script[position:end]
                 if minimal and not _is_minimal_push(opcode, data):
@@ -147,7 +150,7 @@ def evaluate(
                 if len(stack) < 2:
                     _fail(ScriptErrorCode.INVALID_STACK_OPERATION)
                 public_key, signature = stack.pop(), stack.pop()
-                if version is Version.TAPSCRIPT:
+                if version is TAPSCRIPT:
                     assert execution is not None
                     valid = _check_tapscript_signature(signature, public_key, flags, checker, execution)
                 else:
@@ -158,7 +161,7 @@ def evaluate(
                     _fail(ScriptErrorCode.CHECKSIGVERIFY)
 
             elif opcode in _CHECKMULTISIG:
-                if version is Version.TAPSCRIPT:
+                if version is TAPSCRIPT:
                     _fail(ScriptErrorCode.TAPSCRIPT_CHECKMULTISIG)
                 keys, operations = _pop_keys(stack, minimal, operations)
                 valid = _check_signatures(stack, minimal, keys, script[code_start:], flags, checker, version)
@@ -172,9 +175,9 @@ def evaluate(
                     _fail(ScriptErrorCode.INVALID_STACK_OPERATION)
                 element = stack.pop()
                 if element and element != TRUE:
-                    if version is Version.TAPSCRIPT:
+                    if version is TAPSCRIPT:
                         _fail(ScriptErrorCode.TAPSCRIPT_MINIMALIF)
-                    if version is Version.WITNESS_V0 and flags & MINIMALIF:
+                    if version is WITNESS_V0 and flags & MINIMALIF:
                         _fail(ScriptErrorCode.MINIMALIF)
                 if is_true(element) is not (opcode == op.OP_IF):
                     skipped_from = depth
@@ -212,7 +215,7 @@ def evaluate(
                     if not sequence & SEQUENCE_LOCKTIME_DISABLE_FLAG and not checker.check_sequence(sequence):
                         _fail(ScriptErrorCode.UNSATISFIED_LOCKTIME)
 
-            elif opcode == op.OP_CHECKSIGADD and version is Version.TAPSCRIPT:
+            elif opcode == op.OP_CHECKSIGADD and version is TAPSCRIPT:
                 if len(stack) < 3:
                     _fail(ScriptErrorCode.INVALID_STACK_OPERATION)
                 total = decode_number(stack[-2], minimal)
@@ -222,7 +225,7 @@ def evaluate(
                 stack.append(encode_number(total + valid))
 
             elif opcode == op.OP_CODESEPARATOR:
-                if version is Version.BASE and flags & CONST_SCRIPTCODE:
+                if version is BASE and flags & CONST_SCRIPTCODE:
                     _fail(ScriptErrorCode.OP_CODESEPARATOR)
                 code_start = position
                 if execution is not None:
@@ -255,7 +258,7 @@ def evaluate(
             _fail(ScriptErrorCode.BAD_OPCODE)
         elif opcode in _DISABLED:
             _fail(ScriptErrorCode.DISABLED_OPCODE)
-        elif opcode == op.OP_CODESEPARATOR and version is Version.BASE and flags & CONST_SCRIPTCODE:
+        elif opcode == op.OP_CODESEPARATOR and version is BASE and flags & CONST_SCRIPTCODE:
             _fail(ScriptErrorCode.OP_CODESEPARATOR)
 
     if depth:
@@ -296,9 +299,9 @@ def _check_signature(
     signature: bytes, public_key: bytes, script_code: bytes, flags: int, checker: Checker, version: Version
 ) -> bool:
     """Check one signature outside of tapscript (Core: EvalChecksigPreTapscript)."""
-    if version is Version.BASE:
+    if version is BASE:
         script_code = _delete_signature(script_code, signature, flags)
-    check_encodings(signature, public_key, flags, version is Version.WITNESS_V0)
+    check_encodings(signature, public_key, flags, version is WITNESS_V0)
     valid = checker.check_ecdsa(signature, public_key, script_code, version)
     if not valid and signature and flags & NULLFAIL:
         _fail(ScriptErrorCode.NULLFAIL)
@@ -354,7 +357,7 @@ def _check_signatures(
     if len(stack) < count:
         _fail(ScriptErrorCode.INVALID_STACK_OPERATION)
     signatures = [stack.pop() for _ in range(count)]
-    if version is Version.BASE:
+    if version is BASE:
         for signature in signatures:
             script_code = _delete_signature(script_code, signature, flags)
     valid = True
@@ -362,7 +365,7 @@ def _check_signatures(
     keys_left = len(keys)
     while valid and matched < count:
         signature, public_key = signatures[matched], keys[-keys_left]
-        check_encodings(signature, public_key, flags, version is Version.WITNESS_V0)
+        check_encodings(signature, public_key, flags, version is WITNESS_V0)
         if checker.check_ecdsa(signature, public_key, script_code, version):
             matched += 1
         keys_left -= 1

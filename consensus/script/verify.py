@@ -22,7 +22,15 @@ from altyn.consensus.script.flags import (
     TAPROOT,
     WITNESS,
 )
-from altyn.consensus.script.interpreter import SIGNATURE_WEIGHT, Checker, Execution, Version, evaluate
+from altyn.consensus.script.interpreter import (
+    SIGNATURE_WEIGHT,
+    TAPSCRIPT,
+    WITNESS_V0,
+    Checker,
+    Execution,
+    Version,
+    evaluate,
+)
 from altyn.consensus.script.opcodes import (
     MAX_PUBKEYS_PER_MULTISIG,
     MAX_SCRIPT_ELEMENT_SIZE,
@@ -77,7 +85,7 @@ class TransactionChecker:
         if asked == self._digest_of:  # the next key of a multisig
             digest = self._digest
         else:
-            if version is Version.WITNESS_V0:
+            if version is WITNESS_V0:
                 digest = self.cache.witness_v0(self.index, script_code, self.amount, hash_type)
             else:
                 digest = self.cache.legacy(self.index, script_code, hash_type)
@@ -130,6 +138,14 @@ def verify_script(
     """
     if flags & SIGPUSHONLY and not is_push_only(script_sig):
         raise ScriptError(ScriptErrorCode.SIG_PUSHONLY)
+    program = witness_program(script_pubkey) if flags & WITNESS else None
+    if program is not None and not script_sig:
+        # The two pushes of such an output leave its program on the stack, and nothing else can come of them.
+        if not is_true(program[1]):
+            raise ScriptError(ScriptErrorCode.EVAL_FALSE)
+        _verify_witness_program(*program, witness, flags, checker, nested=False)
+        return
+
     stack: list[bytes] = []
     if script_sig:
         evaluate(stack, script_sig, flags, checker)
@@ -138,16 +154,10 @@ def verify_script(
     if not stack or not is_true(stack[-1]):
         raise ScriptError(ScriptErrorCode.EVAL_FALSE)
 
-    witness_used = False
-    if flags & WITNESS:
-        program = witness_program(script_pubkey)
-        if program is not None:
-            witness_used = True
-            if script_sig:
-                raise ScriptError(ScriptErrorCode.WITNESS_MALLEATED)
-            _verify_witness_program(*program, witness, flags, checker, nested=False)
-            del stack[1:]
+    if program is not None:
+        raise ScriptError(ScriptErrorCode.WITNESS_MALLEATED)
 
+    witness_used = False
     if flags & P2SH and is_p2sh(script_pubkey):
         if not is_push_only(script_sig):
             raise ScriptError(ScriptErrorCode.SIG_PUSHONLY)
@@ -188,7 +198,7 @@ def _verify_witness_program(
             stack, script = list(witness), p2pkh(program)
         else:
             raise ScriptError(ScriptErrorCode.WITNESS_PROGRAM_WRONG_LENGTH)
-        _execute_witness_script(stack, script, flags, checker, Version.WITNESS_V0, None)
+        _execute_witness_script(stack, script, flags, checker, WITNESS_V0, None)
     elif version == 1 and len(program) == 32 and not nested:
         if flags & TAPROOT:
             _verify_taproot(program, witness, flags, checker)
@@ -219,7 +229,7 @@ def _verify_taproot(program: bytes, witness: Sequence[bytes], flags: int, checke
         raise ScriptError(ScriptErrorCode.WITNESS_PROGRAM_MISMATCH)
     if version == LEAF_VERSION_TAPSCRIPT:
         execution.weight_left = len(serialize_witness(witness)) + SIGNATURE_WEIGHT
-        _execute_witness_script(stack, script, flags, checker, Version.TAPSCRIPT, execution)
+        _execute_witness_script(stack, script, flags, checker, TAPSCRIPT, execution)
     elif flags & DISCOURAGE_UPGRADABLE_TAPROOT_VERSION:
         raise ScriptError(ScriptErrorCode.DISCOURAGE_UPGRADABLE_TAPROOT_VERSION)
 
@@ -228,7 +238,7 @@ def _execute_witness_script(
     stack: list[bytes], script: bytes, flags: int, checker: Checker, version: Version, execution: Execution | None
 ) -> None:
     """Run a script on the arguments of a witness (Core: ExecuteWitnessScript). Raises ScriptError."""
-    if version is Version.TAPSCRIPT:
+    if version is TAPSCRIPT:
         # OP_SUCCESS comes before everything else, even behind a mistake; but not behind a push that is cut off.
         for opcode, _, _ in script_operations(script):
             if opcode in OP_SUCCESSES:
