@@ -144,13 +144,13 @@ def _extension(asked: bool) -> str:
 
 
 @main.command()
-@with_options
 @click.option(
     "--words", "word_count", type=click.Choice(["12", "15", "18", "21", "24"]), default="12", show_default=True
 )
 @click.option("--language", type=click.Choice(LANGUAGES), default="english", show_default=True, help="Of the words.")
 @click.option("--birthday", type=click.IntRange(min=0), help=f"{_birthday_help}; the node's tip if left out.")
 @_extension_option
+@with_options
 def create(options: Options, word_count: str, language: str, birthday: int | None, extension: bool) -> None:
     """Make a new wallet and show its recovery words, this once.
 
@@ -182,10 +182,10 @@ def create(options: Options, word_count: str, language: str, birthday: int | Non
 
 
 @main.command()
-@with_options
 @click.option("--words-file", type=click.Path(dir_okay=False, path_type=Path), help="The words, instead of a prompt.")
 @click.option("--birthday", type=click.IntRange(min=0), default=0, show_default=True, help=f"{_birthday_help}.")
 @_extension_option
+@with_options
 def restore(options: Options, words_file: Path | None, birthday: int, extension: bool) -> None:
     """Make a wallet from recovery words and look for its money.
 
@@ -230,10 +230,10 @@ def _sync_restored(wallet: Wallet, options: Options) -> bool:
 
 
 @main.command()
-@with_options
 @click.option(
     "--type", "kind", type=click.Choice(list(KINDS)), default="bech32", show_default=True, help="bech32m: taproot."
 )
+@with_options
 def address(options: Options, kind: str) -> None:
     """Get a fresh address to be paid at.
 
@@ -276,7 +276,6 @@ def balance(options: Options) -> None:
 
 
 @main.command()
-@with_options
 @click.argument("address")
 @click.argument("amount", type=Coins())
 @click.option("--feerate", type=SatPerVbyte(), help="sat/vB; asked of the node when left out.")
@@ -287,6 +286,7 @@ def balance(options: Options) -> None:
     "--replaceable/--final", default=True, show_default=True, help="Whether its fee may be raised later (BIP125)."
 )
 @click.option("--dry-run", is_flag=True, help="Build and sign, but do not send.")
+@with_options
 def send(
     options: Options, address: str, amount: int, feerate: int | None, change: str, replaceable: bool, dry_run: bool
 ) -> None:
@@ -334,8 +334,8 @@ def _payment_json(payment: Payment) -> dict[str, Any]:
 
 
 @main.command()
-@with_options
 @click.option("--count", type=click.IntRange(min=1), help="Only the last so many.")
+@with_options
 def history(options: Options, count: int | None) -> None:
     """List payments and receipts, oldest first.
 

@@ -87,7 +87,8 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
 
     command: Callable[..., None] = run
     for names, _, settings in reversed(_SHARED):
-        command = click.option(*names, **settings)(command)
+        # Only --json is listed in the help of each command; the rest is in that of the whole.
+        command = click.option(*names, hidden="--json" not in names, **settings)(command)
     return command
 
 

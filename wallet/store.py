@@ -205,7 +205,7 @@ class Store:
 
     def _run_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         try:
-            self._run_many(statement, rows)
+            self._db.executemany(statement, rows)
         except sqlite3.DatabaseError as error:
             raise _explain(self.path, error) from None
 

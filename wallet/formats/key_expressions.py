@@ -186,8 +186,9 @@ def parse_key(
     parts = text.split("]")
     if len(parts) > 2:
         raise DescriptorError("Multiple ']' characters found for a single pubkey")
-    origin = _parse_origin(parts[0]) if len(parts) == 2 else None
     first, *steps = parts[-1].split("/")
+    marker = _marker(text)
+    origin = _parse_origin(parts[0], marker) if len(parts) == 2 else None
     if not first:
         raise DescriptorError("No key provided")
     if first != first.strip():
@@ -200,10 +201,10 @@ def parse_key(
         root = ExtendedKey.parse(first, network, secp)
     except KeyFormatError:
         raise DescriptorError(f"key '{first}' is not valid") from None
-    return _parse_derivable(root, steps, origin, network, secp)
+    return _parse_derivable(root, steps, marker, origin, network, secp)
 
 
-def _parse_origin(text: str) -> KeyOrigin:
+def _parse_origin(text: str, marker: str) -> KeyOrigin:
     if text[:1] != "[":
         raise DescriptorError(f"Key origin start '[ character expected but not found, got '{text[:1] or ']'}' instead")
     fingerprint, *steps = text[1:].split("/")
@@ -216,7 +217,7 @@ def _parse_origin(text: str) -> KeyOrigin:
             raise DescriptorError(
                 f"Key path value '{step}' specifies multipath in a section where multipath is not allowed"
             )
-    return KeyOrigin(bytes.fromhex(fingerprint), _parse_steps(steps), _marker(steps))
+    return KeyOrigin(bytes.fromhex(fingerprint), _parse_steps(steps), marker)
 
 
 def _parse_steps(steps: list[str]) -> tuple[int, ...]:
@@ -226,9 +227,13 @@ def _parse_steps(steps: list[str]) -> tuple[int, ...]:
         raise DescriptorError(str(error)) from None
 
 
-def _marker(steps: list[str]) -> str:
-    """Return how the text marks hardened steps: the last one decides, as in Core."""
-    hardened = [step[-1] for step in steps if step[-1:] in {"h", "'"}]
+def _marker(text: str) -> str:
+    """Return how hardened steps are written: as the last one read, which in Core are those of the path."""
+    origin, _, key = text.rpartition("]")
+    steps = key.split("/")[1:]
+    last = steps[-1:] if steps[-1:] in (["*h"], ["*'"]) else []
+    steps = [*origin.split("/"), *last, *steps[: len(steps) - len(last)]]
+    hardened = [step[-1] for step in steps if step.endswith(("h", "'"))]
     return hardened[-1] if hardened else "h"
 
 
@@ -256,10 +261,9 @@ def _parse_plain(
 
 
 def _parse_derivable(
-    root: ExtendedKey, steps: list[str], origin: KeyOrigin | None, network: Network, secp: Secp256k1
+    root: ExtendedKey, steps: list[str], marker: str, origin: KeyOrigin | None, network: Network, secp: Secp256k1
 ) -> DerivableKey:
     wildcard = Wildcard.NONE
-    marker = _marker(steps)
     if steps and steps[-1] in {"*", "*h", "*'"}:
         wildcard = Wildcard.PLAIN if steps[-1] == "*" else Wildcard.HARDENED
         steps = steps[:-1]
