@@ -1,6 +1,7 @@
 """One connection: a handshake, a bounded outbox and a stream of messages, each handled after the one before it."""
 
 import asyncio
+import inspect
 import logging
 import random
 from collections import Counter
@@ -322,7 +323,9 @@ class Peer:
         if settlement is not None:
             number = self._next_settlement = self._next_settlement + 1
             self._unsettled[number] = size
-            tasks.create_task(self._settle(number, settlement))
+            task = tasks.create_task(self._settle(number, settlement))
+            if inspect.iscoroutine(settlement):  # cancelled before it began, it would complain
+                task.add_done_callback(lambda _: settlement.close())
             await asyncio.sleep(0)  # it starts before anything that comes after it
             await self._settled(MAX_UNSETTLED - 1, MAX_UNSETTLED_BYTES)
 

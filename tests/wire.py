@@ -119,6 +119,11 @@ class Node:
         """Open a stream to this node."""
         return Caller(await self.links.dialer(host)(Endpoint(self.host, PORT)))
 
+    async def peer(self) -> Peer:
+        """Wait for the first peer's handshake."""
+        await until(lambda: self.handler.connected)
+        return self.handler.connected[0]
+
 
 @contextlib.asynccontextmanager
 async def running(*connections: Connections) -> AsyncIterator[None]:
@@ -153,6 +158,5 @@ async def node(
 async def until(condition: Callable[[], object], within: float = 30.0) -> None:
     """Wait for a condition, looking every 10 ms. Raises TimeoutError."""
     async with asyncio.timeout(within):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - any condition, not only one that is announced
             await asyncio.sleep(0.01)
-

@@ -27,7 +27,7 @@ class Link:
         """Bytes written to all streams, both ways."""
         self._up = asyncio.Event()
         self._up.set()
-        self._pipes: set[_Pipe] = set()
+        self._pipes: dict[_Pipe, None] = {}  # a set with an order: runs must be repeatable
 
     @property
     def is_up(self) -> bool:
@@ -40,7 +40,7 @@ class Link:
     def restore(self) -> None:
         """Let everything through again, beginning with what was under way."""
         self._up.set()
-        for pipe in self._pipes:
+        for pipe in list(self._pipes):
             pipe.deliver()
 
     async def until_up(self) -> None:
@@ -61,7 +61,7 @@ class _Pipe:
         self._bytes = 0
         self._ended = self._unread = False
         self._changed = asyncio.Event()
-        link._pipes.add(self)
+        link._pipes[self] = None
 
     async def write(self, data: bytes) -> None:
         self._link.carried_bytes += len(data)
@@ -100,7 +100,7 @@ class _Pipe:
             _, data = self._under_way.popleft()
             if data is None:
                 self._ended = True
-                self._link._pipes.discard(self)
+                self._link._pipes.pop(self, None)
             elif self._unread:
                 self._bytes -= len(data)
             else:

@@ -58,7 +58,9 @@ def test_features_are_offered_from_version_70016_on(version: int, features: list
     assert feed(handshake(), theirs(version=version)) == [OURS, *features, Verack()]
 
 
-@pytest.mark.parametrize("order", list(permutations([WtxidRelay(), SendAddrV2(), SendHeaders(), SendCompact(False, 2)])))
+@pytest.mark.parametrize(
+    "order", list(permutations([WtxidRelay(), SendAddrV2(), SendHeaders(), SendCompact(False, 2)]))
+)
 def test_features_count_in_any_order_between_version_and_verack(order: tuple[Message, ...]) -> None:
     machine = handshake()
     feed(machine, theirs(), *order, Verack())

@@ -149,11 +149,11 @@ def test_one_more_than_core_takes_ends_the_connection(
 
 
 def test_the_reasons_are_those_of_core() -> None:
-    with pytest.raises(Misbehaving, match="^headers message size = 2001$"):
+    with pytest.raises(Misbehaving, match=r"^headers message size = 2001$"):
         messages.Headers.parse(compact_size(2001))
-    with pytest.raises(Misbehaving, match="^inv message size = 50001$"):
+    with pytest.raises(Misbehaving, match=r"^inv message size = 50001$"):
         messages.Inv.parse(compact_size(50001))
-    with pytest.raises(Disconnect, match="^getheaders locator size 102 > 101, disconnect$"):
+    with pytest.raises(Disconnect, match=r"^getheaders locator size 102 > 101, disconnect$"):
         messages.GetHeaders.parse(bytes(4) + compact_size(102))
 
 
@@ -203,7 +203,7 @@ def test_addresses_of_the_wrong_length_are_refused_with_cores_text() -> None:
 
     with pytest.raises(EncodingError, match=r"^BIP155 IPv4 address with length 5 \(should be 4\)$"):
         messages.AddrV2.parse(entry(1, 5))
-    with pytest.raises(EncodingError, match="^Address too long: 513 > 512$"):
+    with pytest.raises(EncodingError, match=r"^Address too long: 513 > 512$"):
         messages.AddrV2.parse(entry(99, 513))
     assert messages.AddrV2.parse(entry(99, 512)).addresses[0].address.host == bytes(512)
 
