@@ -348,8 +348,7 @@ class Mempool:
         for txin in entry.tx.inputs:
             self._spenders[txin.prevout] = entry
         ancestors = self.ancestors(txid)
-        for each in entry.children:  # before linking: what the descendants count as ancestors so far
-            self._count_new_ancestors(each, entry, ancestors)
+        self._count_for_descendants(entry, ancestors)
         for each in entry.parents:
             entries[each].children.add(txid)
         for each in ancestors:
@@ -365,19 +364,15 @@ class Mempool:
         heapq.heappush(self._ages, (entry.time, txid))
         self.events.publish(TransactionAdded(entry, self._next_sequence()))
 
-    def _count_new_ancestors(self, child: bytes, entry: MempoolEntry, ancestors: set[bytes]) -> None:
-        """Count `entry` and its ancestors for `child` and all below it, as far as they do not yet."""
+    def _count_for_descendants(self, entry: MempoolEntry, ancestors: set[bytes]) -> None:
+        """Count `entry`, not linked yet, and its ancestors for all that depends on it, as far as they are not."""
         entries = self._entries
-        for txid in (child, *self.descendants(child)):
-            below = entries[txid]
-            known = self.ancestors(txid)
-            if entry.txid in known:  # reached through a sister already
-                continue
-            for each in (entry.txid, *ancestors):
-                if each not in known:
-                    below.add_ancestor(entries[each])
-                    entries[each].add_descendant(below)
-                    self._restamp(entries[each])
+        below = entry.children.union(*map(self.descendants, entry.children))
+        for txid in below:
+            for each in {entry.txid, *ancestors} - self.ancestors(txid):
+                entries[txid].add_ancestor(entries[each])
+                entries[each].add_descendant(entries[txid])
+                self._restamp(entries[each])
 
     def remove(self, txids: Iterable[bytes], reason: RemovalReason) -> list[MempoolEntry]:
         """Take entries out and return them, leaving those that depend on them; absent ones are ignored."""

@@ -138,7 +138,7 @@ class World:
 
 MOVES = (World.pay, World.pay, World.pay, World.pay, World.mine, World.mine_rivals, World.reorganise, World.wait)
 NUMBERS = st.integers(0, 10_000)
-STEPS = st.lists(st.tuples(st.sampled_from(MOVES), NUMBERS, NUMBERS, NUMBERS), max_size=40)
+STEPS = st.lists(st.tuples(st.sampled_from(MOVES), NUMBERS, NUMBERS, NUMBERS), min_size=20, max_size=60)
 LIMITS = st.sampled_from(
     [PolicyLimits(), PolicyLimits(ancestor_count=4, descendant_count=4), PolicyLimits(max_bytes=20_000, expiry=3000)]
 )
