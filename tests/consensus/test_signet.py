@@ -88,7 +88,7 @@ def test_another_key_is_refused() -> None:
 
 
 def test_a_block_without_commitment_is_refused() -> None:
-    refused(block_on(SIGNET.genesis.header, 1), b"\x51")
+    refused(block_on(SIGNET.genesis.header, 1, bits=0x207FFFFF), b"\x51")
 
 
 def test_a_challenge_may_need_no_solution() -> None:
@@ -119,6 +119,24 @@ def test_what_follows_the_header_is_cut_from_what_is_signed() -> None:
 def test_genesis_and_other_networks_need_no_solution() -> None:
     check_signet_solution(SIGNET.genesis, SIGNET, SECP)
     check_signet_solution(carrying(b""), REGTEST, SECP)
+
+
+FIRST_BLOCK = (
+    "00000020f61eee3b63a380a477a063af32b2bbc97c9ff9f01f2c4225e973988108000000f575c83235984e7dc4afc1f30944c170462e84437ab6"
+    "f2d52e16878a79e4678bd1914d5fae77031eccf4070001010000000001010000000000000000000000000000000000000000000000000000000000"
+    "000000ffffffff025151feffffff0200f2052a010000001600149243f727dd5343293eb83174324019ec16c2630f0000000000000000776a24aa21"
+    "a9ede2f61c3f71d1defd3fa999dfa36953755c690689799962b48bebd836974e8cf94c4fecc7daa2490047304402205e423a8754336ca99dbe1650"
+    "9b877ef1bf98d008836c725005b3c787c41ebe46022047246e4467ad7cc7f1ad98662afcaf14c115e0095a227c7b05c5182591c23e7e0100012000"
+    "0000000000000000000000000000000000000000000000000000000000000000000000"
+)
+"""Block 1 of the public signet."""
+
+
+def test_the_first_block_of_the_public_signet_passes() -> None:
+    block = Block.parse(bytes.fromhex(FIRST_BLOCK))
+    assert block.header.prev_hash == SIGNET.genesis.hash
+    check_block(block, SIGNET, secp=SECP)
+    refused(block, KEY_CHALLENGE)
 
 
 def test_templates_are_checked_without_solution() -> None:
