@@ -13,8 +13,7 @@ from altyn.consensus.secp256k1 import ORDER, InvalidKey, load
 
 FAST, PLAIN = load("coincurve"), load("ecdsa")
 BACKENDS = pytest.mark.parametrize("secp", [FAST, PLAIN], ids=["coincurve", "ecdsa"])
-FEW = settings(max_examples=25, deadline=None)
-MANY = settings(max_examples=200, deadline=None)
+FEW = settings(max_examples=settings.default.max_examples // 4)  # the slow backend signs or verifies in each
 
 EDGES = st.sampled_from([0, 1, 2, ORDER // 2, ORDER // 2 + 1, ORDER - 1, ORDER, ORDER + 1, 2**256 - 1])
 NUMBERS = (EDGES | st.integers(1, ORDER - 1)).map(lambda number: number.to_bytes(32, "big"))
@@ -109,7 +108,6 @@ def test_odd_forms_of_signatures_are_read_alike(
 
 
 @given(data=st.data())
-@MANY
 def test_damaged_signatures_are_judged_alike(data: st.DataObject) -> None:
     digest = bytes(31) + b"\x07"
     signature = bytearray(FAST.sign_ecdsa(bytes(31) + b"\x05", digest))
@@ -125,7 +123,6 @@ def test_damaged_signatures_are_judged_alike(data: st.DataObject) -> None:
 
 @given(key=st.binary(max_size=70) | st.tuples(st.integers(0, 8), NUMBERS, NUMBERS).map(lambda p: bytes((p[0],)) + p[1]))
 @example(b"\x02" + (2**256 - 2**32 - 977).to_bytes(32, "big"))
-@MANY
 def test_public_keys_are_recognised_alike(key: bytes) -> None:
     assert FAST.is_public_key(key) is PLAIN.is_public_key(key)
 
