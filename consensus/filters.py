@@ -16,7 +16,6 @@ _M = 784_931
 _OP_RETURN = 0x6A
 _LOW_BITS = (1 << _P) - 1
 _CODE = re.compile(f"(1*+)0([01]{{{_P}}})")
-_SMALLEST_CODE = _P + 1
 
 
 def build_filter(block: Block, spent_scripts: Iterable[bytes]) -> bytes:
@@ -53,8 +52,6 @@ def decode_filter(data: bytes) -> list[int]:
     """Return the values coded in a filter, ascending. Raises EncodingError if there are more or fewer than it says."""
     count, position = read_compact_size(data, 0)
     size = len(data) - position
-    if count * _SMALLEST_CODE > 8 * size:
-        raise EncodingError("filter ends early")
     bits = f"{int.from_bytes(data[position:], 'big'):0{8 * size}b}" if size else ""
     read_code = _CODE.match
     deltas = []

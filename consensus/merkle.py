@@ -181,6 +181,4 @@ class PartialMerkleTree(NamedTuple):
         """Read it as `serialize` writes it. Raises EncodingError."""
         total = cursor.u32()
         count = cursor.compact_size()
-        if 32 * count > cursor.remaining:
-            raise EncodingError("end of data")
         return cls(total, tuple(cursor.read(32) for _ in range(count)), cursor.var_bytes())
