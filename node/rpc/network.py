@@ -1,0 +1,250 @@
+"""Methods about peers."""
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from altyn.node.rpc.amounts import Amount
+from altyn.node.rpc.errors import (
+    CLIENT_INVALID_IP_OR_SUBNET,
+    CLIENT_NODE_ALREADY_ADDED,
+    CLIENT_NODE_NOT_ADDED,
+    CLIENT_NODE_NOT_CONNECTED,
+    INVALID_PARAMETER,
+    INVALID_PARAMS,
+    MISC_ERROR,
+    RpcError,
+)
+from altyn.node.rpc.method import Flag, Json, Method, Number, Text, method
+from altyn.p2p.addresses import Endpoint
+from altyn.p2p.connections import Connections
+from altyn.p2p.errors import Disconnect
+from altyn.p2p.kinds import Permission, Services
+from altyn.p2p.limits import PROTOCOL_VERSION
+from altyn.p2p.peer import Peer
+
+log = logging.getLogger(__name__)
+
+CLIENT_VERSION = 280100
+"""The version of Core whose RPC this is: clients choose by it what they may ask."""
+_PERMISSION_NAMES = (
+    (Permission.BLOOM_FILTER, "bloomfilter"),
+    (Permission.NO_BAN, "noban"),
+    (Permission.FORCE_RELAY, "forcerelay"),
+    (Permission.RELAY, "relay"),
+    (Permission.MEMPOOL, "mempool"),
+    (Permission.DOWNLOAD, "download"),
+    (Permission.ADDR, "addr"),
+)
+_SERVICE_NAMES = {service.value: service.name for service in Services if service.value}
+_REACHABLE = {"ipv4": True, "ipv6": True, "onion": False, "i2p": False, "cjdns": False}
+
+
+@dataclass(frozen=True, slots=True)
+class SyncState:
+    """What synchronisation knows of a peer: heights in common (-1: unknown), heights asked for, satoshis per kvB."""
+
+    synced_headers: int = -1
+    synced_blocks: int = -1
+    in_flight: tuple[int, ...] = ()
+    fee_filter: int = 0
+
+
+class NetworkMethods:
+    """Who the node is connected to."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        sync_state: Callable[[int], SyncState],
+        *,
+        default_port: int,
+        connect_timeout: float,
+        relay_feerate: int,
+        incremental_feerate: int,
+    ) -> None:
+        """`connect_timeout` in seconds, feerates in satoshis per kvB."""
+        self._connections = connections
+        self._sync_state = sync_state
+        self._default_port = default_port
+        self._connect_timeout = connect_timeout
+        self._relay_feerate = relay_feerate
+        self._incremental_feerate = incremental_feerate
+
+    @method(
+        "Network",
+        result="""
+        An object: version, subversion, protocolversion, localservices, localservicesnames, localrelay, timeoffset,
+        networkactive, connections, connections_in, connections_out, networks, relayfee, incrementalfee (coins per kvB),
+        localaddresses, warnings""",
+    )
+    def getnetworkinfo(self) -> Json:
+        """Returns an object containing various state info regarding P2P networking."""
+        connections = self._connections
+        inbound = sum(peer.inbound for peer in connections.peers.values())
+        services = connections.settings.services
+        return {
+            "version": CLIENT_VERSION,
+            "subversion": connections.settings.user_agent,
+            "protocolversion": PROTOCOL_VERSION,
+            "localservices": f"{services:016x}",
+            "localservicesnames": service_names(services),
+            "localrelay": connections.settings.relay,
+            "timeoffset": 0,
+            "networkactive": connections.network_active,
+            "connections": len(connections.peers),
+            "connections_in": inbound,
+            "connections_out": len(connections.peers) - inbound,
+            "networks": [
+                {
+                    "name": name,
+                    "limited": not reachable,
+                    "reachable": reachable,
+                    "proxy": "",
+                    "proxy_randomize_credentials": False,
+                }
+                for name, reachable in _REACHABLE.items()
+            ],
+            "relayfee": Amount(self._relay_feerate),
+            "incrementalfee": Amount(self._incremental_feerate),
+            "localaddresses": [],
+            "warnings": [],
+        }
+
+    @method(
+        "Network",
+        result="""
+        A list with an object for each peer: id, addr, addrbind, addrlocal, network, services, servicesnames, relaytxes,
+        lastsend, lastrecv, last_transaction, last_block, bytessent, bytesrecv, conntime, timeoffset, pingtime, minping,
+        pingwait, version, subver, inbound, bip152_hb_to, bip152_hb_from, startingheight, presynced_headers,
+        synced_headers, synced_blocks, inflight, addr_relay_enabled, addr_processed, addr_rate_limited, permissions,
+        minfeefilter, bytessent_per_msg, bytesrecv_per_msg, connection_type, transport_protocol_type, session_id""",
+    )
+    def getpeerinfo(self) -> Json:
+        """Returns data about each connected network peer as a json array of objects."""
+        peers = sorted(self._connections.peers.values(), key=lambda peer: peer.id)
+        return [peer_form(peer, self._sync_state(peer.id)) for peer in peers]
+
+    @method("Network", result="null", example='"192.168.0.6:8333" "onetry" true')
+    async def addnode(
+        self,
+        node: Annotated[str, Text("The address of the peer to connect to")],
+        command: Annotated[
+            str,
+            Text(
+                "'add' to add a node to the list, 'remove' to remove a node from the list, "
+                "'onetry' to try a connection to the node once"
+            ),
+        ],
+        v2transport: Annotated[bool, Flag("Attempt to connect using BIP324 v2 transport protocol")] = False,
+    ) -> None:
+        """Attempts to add or remove a node from the addnode list, or tries a connection to a node once."""
+        if command not in {"add", "remove", "onetry"}:
+            declared: Method = self.addnode.__rpc__  # type: ignore[attr-defined]
+            raise RpcError(MISC_ERROR, declared.help())
+        if v2transport and command != "remove":
+            raise RpcError(INVALID_PARAMETER, "Error: v2transport requested but not enabled (see -v2transport)")
+        try:
+            endpoint = Endpoint.parse(node, self._default_port)
+        except ValueError as error:
+            raise RpcError(CLIENT_INVALID_IP_OR_SUBNET, f"Error: Invalid address {node}") from error
+        if command == "onetry":
+            await self._try(endpoint)
+        elif command == "add":
+            if not self._connections.add_node(*endpoint):
+                raise RpcError(CLIENT_NODE_ALREADY_ADDED, "Error: Node already added")
+        elif not self._connections.remove_node(*endpoint):
+            raise RpcError(CLIENT_NODE_NOT_ADDED, "Error: Node could not be removed. It has not been added previously.")
+
+    async def _try(self, endpoint: Endpoint) -> None:
+        """Dial once; that nobody is there is no error of the call (Core)."""
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                await self._connections.connect(*endpoint)
+        except (OSError, Disconnect) as error:
+            log.info("connection to %s failed: %s", endpoint, error or "timed out")
+
+    @method("Network", result="null", example=('"192.168.0.6:8333"', '"" 1'))
+    def disconnectnode(
+        self,
+        address: Annotated[str | None, Text("The IP address/port of the node")] = None,
+        nodeid: Annotated[int | None, Number("The node ID (see getpeerinfo for node IDs)", wide=True)] = None,
+    ) -> None:
+        """Immediately disconnects from the specified peer node, given by its address or its id."""
+        if nodeid is None and address is not None:
+            try:
+                found = self._connections.disconnect(Endpoint.parse(address, self._default_port))
+            except ValueError:
+                found = False
+        elif nodeid is not None and not address:
+            found = self._connections.disconnect(nodeid)
+        else:
+            raise RpcError(INVALID_PARAMS, "Only one of address and nodeid should be provided.")
+        if not found:
+            raise RpcError(CLIENT_NODE_NOT_CONNECTED, "Node not found in connected nodes")
+
+
+def peer_form(peer: Peer, sync: SyncState) -> dict[str, Json]:
+    """Show a peer (Core: getpeerinfo); before the end of its handshake nothing is known of what it says there."""
+    features = peer.features if peer.ready.is_set() else None
+    stats = peer.stats
+    services = features.services if features else 0
+    form: dict[str, Json] = {"id": peer.id, "addr": str(peer.address), "addrbind": str(peer.bound_address)}
+    if features and features.receiver.text not in {"::", "0.0.0.0"}:
+        form["addrlocal"] = str(features.receiver)
+    form |= {
+        "network": _network_name(peer.address.host),
+        "services": f"{services:016x}",
+        "servicesnames": service_names(services),
+        "relaytxes": features.relay if features else False,
+        "lastsend": int(stats.last_send),
+        "lastrecv": int(stats.last_receive),
+        "last_transaction": int(stats.last_transaction),
+        "last_block": int(stats.last_block),
+        "bytessent": stats.bytes_sent,
+        "bytesrecv": stats.bytes_received,
+        "conntime": int(peer.connected_at),
+        "timeoffset": int(features.time_offset) if features else 0,
+    }
+    for name, seconds in (("pingtime", stats.ping_time), ("minping", stats.min_ping), ("pingwait", peer.ping_wait)):
+        if seconds is not None:
+            form[name] = float(seconds)
+    return form | {
+        "version": features.version if features else 0,
+        "subver": features.user_agent if features else "",
+        "inbound": peer.inbound,
+        "bip152_hb_to": False,
+        "bip152_hb_from": False,
+        "startingheight": features.start_height if features else -1,
+        "presynced_headers": -1,
+        "synced_headers": sync.synced_headers,
+        "synced_blocks": sync.synced_blocks,
+        "inflight": list(sync.in_flight),
+        "addr_relay_enabled": False,
+        "addr_processed": 0,
+        "addr_rate_limited": 0,
+        "permissions": [name for permission, name in _PERMISSION_NAMES if permission in peer.permissions],
+        "minfeefilter": Amount(sync.fee_filter),
+        "bytessent_per_msg": dict(sorted(stats.bytes_sent_by_command.items())),
+        "bytesrecv_per_msg": dict(sorted(stats.bytes_received_by_command.items())),
+        "connection_type": peer.kind.value,
+        "transport_protocol_type": peer.transport_name,
+        "session_id": "",
+    }
+
+
+def service_names(services: int) -> list[str]:
+    """Return the names of the bits of `services` (Core: serviceFlagsToStr)."""
+    bits = [1 << position for position in range(64) if services >> position & 1]
+    return [_SERVICE_NAMES.get(bit) or f"UNKNOWN[2^{bit.bit_length() - 1}]" for bit in bits]
+
+
+def _network_name(host: str) -> str:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "not_publicly_routable"
+    return f"ipv{address.version}" if address.is_global else "not_publicly_routable"
