@@ -162,7 +162,7 @@ class Peer:
 
     @property
     def transport_name(self) -> str:
-        """ "v1" or "v2"."""
+        """How messages are framed: v1 or v2."""
         return self._framing.name
 
     @property
@@ -171,6 +171,11 @@ class Peer:
         if self._features is None:
             raise RuntimeError(f"{self} has not finished its handshake")
         return self._features
+
+    @property
+    def introduction(self) -> Features | None:
+        """What the peer has said so far; None before its version message."""
+        return None if self._handshake.stage is Stage.AWAITING_VERSION else self._handshake.features
 
     @property
     def is_ready(self) -> bool:
@@ -373,11 +378,12 @@ class Peer:
 
     async def _send_last_words(self) -> None:
         """Send what we had said before we hung up, if it is short and the peer reads."""
-        if self._outbox.queued_bytes > _LAST_WORDS:
+        rest = self._outbox.take_rest()
+        if sum(len(outgoing.payload) for outgoing in rest) > _LAST_WORDS:
             return
         try:
             async with asyncio.timeout(1.0):
-                for outgoing in self._outbox.take_rest():
+                for outgoing in rest:
                     await self._write(outgoing)
         except (Disconnect, TimeoutError) as error:
             log.debug("%s: did not hear our last words: %s", self, error)

@@ -61,6 +61,24 @@ async def test_messages_before_verack_are_ignored_and_what_is_for_later_comes_af
         assert one.handler.messages == [messages.SendHeaders(), early]
 
 
+async def test_a_peer_is_known_from_its_version_on_and_ready_from_its_verack_on() -> None:
+    async with node() as one:
+        caller = await one.call()
+        await until(lambda: one.connections.peers)
+        [peer] = one.connections.peers.values()
+        assert peer.introduction is None
+        with pytest.raises(RuntimeError):
+            _ = peer.features
+        await caller.send(version(user_agent="/caller/"))
+        await caller.expect(Verack)
+        assert peer.introduction is not None
+        assert peer.introduction.user_agent == "/caller/"
+        assert not peer.is_ready
+        await caller.send(Verack())
+        await peer.ready.wait()
+        assert peer.introduction == peer.features
+
+
 async def test_a_stranger_who_says_nothing_first_hears_nothing() -> None:
     async with node() as one:
         caller = await one.call()
@@ -255,6 +273,39 @@ async def test_a_pong_waits_until_all_that_came_before_is_settled() -> None:
         work.open[0].set_result(None)
         assert (await asyncio.wait_for(pong, 1)).nonce == 5
         assert work.started == [0, 1]
+
+
+async def test_work_behind_a_peers_back_begins_before_the_next_message_is_handled() -> None:
+    steps: list[str] = []
+
+    async def work() -> None:
+        steps.append("begun")
+        await asyncio.sleep(1)
+
+    def answer(peer: Peer, message: Message) -> Settlement:
+        steps.append("handled")
+        return work()
+
+    async with node(answer) as one:
+        caller = await one.call()
+        await caller.handshake()
+        await caller.transport.write(caller.framing.frame("headers", b"\0") * 2)
+        await caller.sync()
+        assert steps == ["handled", "begun", "handled", "begun"]
+
+
+async def test_work_goes_on_after_its_peer_has_hung_up() -> None:
+    work = Settlements()
+    async with node(work) as one:
+        caller = await one.call()
+        await caller.handshake()
+        await caller.send(Headers(()))
+        await caller.transport.close()
+        await asyncio.sleep(60)
+        assert not one.handler.disconnected
+        assert not work.open[0].cancelled()
+        work.open[0].set_result(None)
+        await until(lambda: one.handler.disconnected)
 
 
 async def test_messages_that_depend_on_state_wait_and_those_in_the_pipeline_do_not() -> None:
@@ -554,11 +605,35 @@ async def test_last_words_are_heard_before_we_hang_up() -> None:
         caller = await one.call()
         await caller.handshake()
         peer = await one.peer()
+        peer.send_raw("block", bytes(300_000))
+        await asyncio.sleep(10)  # more than the link takes at once: what follows has to wait
         peer.send(FeeFilter(9))
         peer.disconnect("enough")
         peer.send(FeeFilter(10))
         assert (await caller.until_closed()).count("feefilter") == 1
         assert str(peer.ended) == "enough"
+
+
+async def test_hanging_up_on_who_does_not_read_takes_no_longer_than_a_second() -> None:
+    async with node() as one:
+        caller = await one.call()
+        await caller.handshake()
+        peer = await one.peer()
+        peer.send_raw("block", bytes(300_000))
+        await asyncio.sleep(10)
+        peer.send(FeeFilter(9))
+        peer.disconnect("enough")
+        await asyncio.wait_for(peer.gone.wait(), 1.1)
+
+
+async def test_nothing_is_handled_of_a_peer_that_was_told_to_go() -> None:
+    async with node(lambda peer, message: peer.disconnect("enough")) as one:
+        caller = await one.call()
+        await caller.handshake()
+        both = caller.framing.frame("getaddr", b"") * 2
+        await caller.transport.write(both)
+        await caller.until_closed()
+        assert one.handler.messages == [GetAddr()]
 
 
 async def test_sent_messages_arrive_in_order() -> None:
