@@ -1,47 +1,238 @@
 """The full node: where its parts meet."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Self
 
-from altyn.consensus.networks import Network
-from altyn.node.chain.chain import Chain
-from altyn.node.events import Events
+from altyn.consensus import secp256k1
+from altyn.node.chain.chain import Chain, ChainOptions
+from altyn.node.chain.indexes import FilterIndex
+from altyn.node.chain.stores import Checkpoint, Stores
+from altyn.node.events import Events, TipChanged
+from altyn.node.lifetime import NodeError, Surroundings, background, real_surroundings, worker_threads
+from altyn.node.mempool.accept import Acceptance
+from altyn.node.mempool.follow import ChainFollower
+from altyn.node.mempool.policy import PolicyLimits
 from altyn.node.mempool.pool import Mempool
 from altyn.node.mining.miner import Miner
-from altyn.node.settings import Settings
-from altyn.node.storage.filters import FilterStore
-from altyn.node.sync.dispatch import Sync
+from altyn.node.mining.search import load_backend
+from altyn.node.mining.select import Room
+from altyn.node.mining.source import ChainTemplates
+from altyn.node.settings import Settings, split_address
+from altyn.node.storage.folder import DataFolder
+from altyn.node.sync.dispatch import Sync, SyncOptions
+from altyn.node.sync.relay import TrickleTimes
+from altyn.node.sync.transactions import RequestDelays
+from altyn.node.version import user_agent
 from altyn.node.writer import Writer
-from altyn.p2p.clock import Clock
-from altyn.p2p.connections import Connections
+from altyn.p2p.connections import Connections, ConnectionSettings
+from altyn.p2p.kinds import Services
+from altyn.p2p.peer import PeerSettings
+
+log = logging.getLogger(__name__)
+
+OUTBOUND_SLOTS = 11
+"""Connections that are kept for those we open ourselves (Core)."""
 
 
 class FullNode:
     """A validating node. Use `async with FullNode.open(settings) as node: await node.run()`."""
 
-    settings: Settings
-    network: Network
-    clock: Clock
-    events: Events
-    writer: Writer
-    chain: Chain
-    mempool: Mempool
-    miner: Miner
-    filters: FilterStore | None
-    """None unless -blockfilterindex."""
-    connections: Connections
-    sync: Sync
+    def __init__(
+        self,
+        settings: Settings,
+        surroundings: Surroundings,
+        chain: Chain,
+        writer: Writer,
+        secp: secp256k1.Secp256k1,
+        beat: float,
+    ) -> None:
+        """Put the parts together; use `open` instead."""
+        clock, offload = surroundings.clock, surroundings.offload
+        self.settings = settings
+        self.network = settings.network
+        self.clock = clock
+        self.offload = offload
+        self.secp = secp
+        self.writer = writer
+        self.chain = chain
+        self.events: Events = chain.events
+        self.filters: FilterIndex | None = chain.filters
+        """None unless -blockfilterindex."""
+        self.mempool = Mempool(policy_limits(settings), clock, self.events)
+        self.acceptance = Acceptance(chain, self.mempool, writer, offload, secp)
+        chain.add_listener(ChainFollower(self.mempool, self.acceptance))
+        room = Room(weight=settings.blockmaxweight)
+        self.templates = ChainTemplates(chain, self.mempool, writer, clock, secp, room)
+        self.miner = Miner(self.templates, load_backend(), offload, clock)
+        self.sync = Sync(
+            chain,
+            self.mempool,
+            self.acceptance,
+            writer,
+            clock,
+            offload,
+            surroundings.random,
+            filters=self.filters if settings.peerblockfilters else None,
+            options=sync_options(settings, beat),
+        )
+        self.connections = Connections(
+            connection_settings(settings),
+            self.sync,
+            clock,
+            start_height=lambda: chain.tip.height,
+            dialer=surroundings.dialer,
+            listener=surroundings.listener,
+            rng=surroundings.random,
+        )
+        self._told_to_stop = asyncio.Event()
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Self]:
-        """Open the stores and start the node; leaving the context stops it in order. Raises StoreError, FolderError."""
-        raise NotImplementedError
-        yield cls()
+    async def open(
+        cls,
+        settings: Settings,
+        *,
+        surroundings: Surroundings | None = None,
+        checkpoint: Checkpoint | None = None,
+        beat: float = 0.1,
+    ) -> AsyncIterator[Self]:
+        """Open the stores, go forward to the most work, and serve peers while the body runs; then stop in order.
+
+        What breaks the node in its background cancels the body and is raised here: StoreError, or our own bug. Raises
+        SettingsError, NodeError, StoreError (FolderRefused) where it cannot start. `checkpoint`: see `Chain.open`;
+        `beat`: see `SyncOptions`.
+        """
+        async with AsyncExitStack() as stack:
+            if surroundings is None:
+                threads = worker_threads(settings.par)
+                surroundings = await stack.enter_async_context(real_surroundings(threads, settings.mocktime))
+            if surroundings.in_memory:
+                stores = Stores.in_memory(settings.network)
+            else:
+                folder = stack.enter_context(DataFolder.open(settings.datadir, settings.network))
+                stores = Stores.open(folder)
+            writer = Writer()
+            secp = secp256k1.load(settings.secp256k1)
+            chain = await stack.enter_async_context(
+                Chain.open(
+                    settings.network,
+                    stores,
+                    surroundings.clock,
+                    writer,
+                    offload=surroundings.offload,
+                    secp=secp,
+                    events=Events(),
+                    options=chain_options(settings),
+                    checkpoint=checkpoint or _log_checkpoint,
+                )
+            )
+            node = cls(settings, surroundings, chain, writer, secp, beat)
+            log.info("chain %s at height %d, %s", settings.network.chain, chain.tip.height, chain.tip.hash[::-1].hex())
+            async with background(writer.run(), chain.run(), node.sync.run(node.events), node.connections.run()):
+                await node._meet_peers()
+                unsubscribe = node.events.subscribe(node._watch_height)
+                yield node
+                unsubscribe()
+            log.info("shutdown: peers are gone, writing the chain")
 
     async def run(self) -> None:
-        """Return when the node was told to stop; raise what broke it."""
+        """Return when the node is told to stop."""
+        await self._told_to_stop.wait()
 
     def stop(self) -> None:
-        """Ask the node to end; returns at once."""
+        """Let `run` return; does nothing else, and returns at once."""
+        self._told_to_stop.set()
+
+    async def _meet_peers(self) -> None:
+        await listen(self.connections, self.settings)
+        dial(self.connections, self.settings)
+
+    def _watch_height(self, event: object) -> None:
+        height = self.settings.stopatheight
+        if height and isinstance(event, TipChanged) and event.new.height >= height:
+            log.info("height %d is reached: stopping", height)
+            self.stop()
+
+
+def policy_limits(settings: Settings) -> PolicyLimits:
+    """Return the mempool's limits that the settings ask for."""
+    return PolicyLimits(
+        require_standard=not settings.acceptnonstdtxn,
+        min_relay_feerate=settings.minrelaytxfee,
+        incremental_relay_feerate=settings.incrementalrelayfee,
+        dust_relay_feerate=settings.dustrelayfee,
+        max_datacarrier_bytes=settings.datacarriersize if settings.datacarrier else None,
+        permit_bare_multisig=settings.permitbaremultisig,
+        bytes_per_sigop=settings.bytespersigop,
+        ancestor_count=settings.limitancestorcount,
+        ancestor_size=settings.limitancestorsize * 1000,
+        descendant_count=settings.limitdescendantcount,
+        descendant_size=settings.limitdescendantsize * 1000,
+        max_bytes=settings.maxmempool * 1_000_000,
+        expiry=settings.mempoolexpiry * 3600,
+    )
+
+
+def chain_options(settings: Settings) -> ChainOptions:
+    """Return how the settings want the chain kept."""
+    return ChainOptions(
+        cache_size=settings.dbcache << 20,
+        filter_index=settings.blockfilterindex,
+        transaction_index=settings.txindex,
+        max_tip_age=settings.maxtipage,
+    )
+
+
+def sync_options(settings: Settings, beat: float) -> SyncOptions:
+    """Return how the settings want transactions relayed."""
+    if settings.quickrelay and settings.network.is_test_chain:
+        return SyncOptions(settings.blocksonly, TrickleTimes(0.1, 0.1), RequestDelays(0.0, 0.0, 0.0), beat)
+    return SyncOptions(settings.blocksonly, beat=beat)
+
+
+def connection_settings(settings: Settings) -> ConnectionSettings:
+    """Return what a full node says of itself to peers."""
+    services = Services.NETWORK | Services.WITNESS | Services.NETWORK_LIMITED
+    if settings.peerblockfilters:
+        services |= Services.COMPACT_FILTERS
+    return ConnectionSettings(
+        magic=settings.network.magic,
+        services=int(services),
+        user_agent=user_agent(settings.uacomment),
+        relay=not settings.blocksonly,
+        required_services=int(Services.NETWORK | Services.WITNESS),
+        max_inbound=max(settings.maxconnections - OUTBOUND_SLOTS, 0),
+        peer=PeerSettings(handshake_timeout=float(settings.peertimeout)),
+    )
+
+
+async def listen(connections: Connections, settings: Settings) -> None:
+    """Listen where the settings say. Raises NodeError when an address that was named, or every one, cannot be had."""
+    connections.set_network_active(settings.networkactive)
+    for host, port in settings.listen_addresses:
+        try:
+            endpoint = await connections.listen(host, port)
+        except OSError as error:
+            if settings.bind:
+                raise NodeError(
+                    f"Unable to bind to {host}:{port} on this computer. Altyn is probably already running. "
+                    f"({error.strerror or error})"
+                ) from None
+            log.debug("not listening on %s:%d: %s", host, port, error)
+        else:
+            log.info("listening for peers on %s", endpoint)
+    if settings.listen_addresses and not connections.listening:
+        raise NodeError("Failed to listen on any port. Use -listen=0 if you want this.")
+
+
+def dial(connections: Connections, settings: Settings) -> None:
+    """Have connections kept to the peers that the settings name."""
+    for text in (*(settings.outgoing or ()), *settings.addnode):
+        connections.add_node(*split_address(text, settings.network.port))
+
+
+def _log_checkpoint(name: str) -> None:
+    log.debug("checkpoint %s", name)

@@ -31,6 +31,7 @@ ALTYN_STYLE: Mapping[str, str] = {
     "chain": "regtest",
     "blockfilterindex": "basic",
     "peerblockfilters": "1",
+    "quickrelay": "1",
     "printtoconsole": "1",
 }
 """The defaults of `altyn node` and `altyn light`: regtest, with compact filters built and served."""
@@ -144,6 +145,9 @@ class Settings:
     networkactive: bool = option(True, "Start with peer connections enabled", group="Peers")
     uacomment: tuple[str, ...] = option((), "Comment in the user agent", group="Peers", value_name="text")
     blocksonly: bool = option(False, "Neither ask for nor relay transactions of peers", group="Peers")
+    quickrelay: bool = option(
+        False, "Relay transactions without the random delays that hide where they come from", group="Peers"
+    )
     peerblockfilters: bool = option(False, "Serve compact filters to peers (BIP157)", group="Peers", common=True)
 
     # Mempool policy

@@ -1,20 +1,35 @@
 """The light node: where its parts meet."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Self
 
 from altyn.consensus.block import Block
-from altyn.consensus.networks import Network
 from altyn.consensus.transaction import Transaction
 from altyn.node.chain.tree import Entry
 from altyn.node.events import Events
-from altyn.node.light.headers import HeaderChain
+from altyn.node.lifetime import NodeError, Surroundings, background, real_surroundings
 from altyn.node.light.filters import FilterChain
-from altyn.node.settings import Settings
-from altyn.p2p.clock import Clock
-from altyn.p2p.connections import Connections
+from altyn.node.light.headers import HeaderChain
+from altyn.node.light.store import FilterHeaderStore
+from altyn.node.light.sync import BEAT, LightSync
+from altyn.node.settings import Settings, split_address
+from altyn.node.storage.filters import FilterStore
+from altyn.node.storage.folder import DataFolder
+from altyn.node.storage.headers import HeaderStore
+from altyn.node.storage.kv import KeyValue, LevelDb, Memory
+from altyn.node.version import user_agent
+from altyn.p2p.connections import Connections, ConnectionSettings
+from altyn.p2p.kinds import Services
+from altyn.p2p.peer import PeerSettings
+
+log = logging.getLogger(__name__)
+
+FILTER_TIMEOUT = 30.0
+"""Seconds to wait for the filter of a block whose header is here already."""
+_STORAGE_THREADS = 2
 
 
 class LightNode:
@@ -23,37 +38,104 @@ class LightNode:
     Use `async with LightNode.open(settings) as node: await node.run()`.
     """
 
-    settings: Settings
-    network: Network
-    clock: Clock
-    events: Events
-    chain: HeaderChain
-    """Has `network`, `tree`, `tip`, `active(height)`, `is_active(entry)`, `is_initial_block_download` as the full chain."""
-    filters: FilterChain
-    """Agreed filter headers, checked filters; `filters.height`, `filters.checked` (filters whose hash matched)."""
-    connections: Connections
+    def __init__(
+        self,
+        settings: Settings,
+        surroundings: Surroundings,
+        headers: KeyValue,
+        filters: KeyValue,
+        beat: float,
+    ) -> None:
+        """Put the parts together; use `open` instead."""
+        clock, offload = surroundings.clock, surroundings.offload
+        self.settings = settings
+        self.network = settings.network
+        self.clock = clock
+        self.offload = offload
+        self.events = Events()
+        self.chain = HeaderChain(
+            settings.network, HeaderStore(headers), clock, self.events, offload, max_tip_age=settings.maxtipage
+        )
+        self.filters = FilterChain(self.chain, FilterHeaderStore(filters), FilterStore(filters), offload)
+        """`filters.checked` filters matched the agreed header chain, which reaches up to `filters.header_height`."""
+        self.sync = LightSync(self.chain, self.filters, clock, offload, beat=beat)
+        self.connections = Connections(
+            ConnectionSettings(
+                magic=settings.network.magic,
+                services=int(Services.NONE),
+                user_agent=user_agent(settings.uacomment),
+                relay=False,
+                required_services=int(Services.NETWORK | Services.WITNESS | Services.COMPACT_FILTERS),
+                max_inbound=0,
+                peer=PeerSettings(handshake_timeout=float(settings.peertimeout)),
+            ),
+            self.sync,
+            clock,
+            start_height=lambda: self.chain.tip.height,
+            dialer=surroundings.dialer,
+            listener=surroundings.listener,
+            rng=surroundings.random,
+        )
+        self._told_to_stop = asyncio.Event()
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Self]:
-        """Open the stores and start the node; leaving the context stops it in order. Raises StoreError, FolderError."""
-        raise NotImplementedError
-        yield cls()
+    async def open(
+        cls, settings: Settings, *, surroundings: Surroundings | None = None, beat: float = BEAT
+    ) -> AsyncIterator[Self]:
+        """Open the stores and follow the chain of peers while the body runs; then stop in order.
+
+        What breaks the node in its background cancels the body and is raised here: StoreError, or our own bug. Raises
+        SettingsError, NodeError, StoreError (FolderRefused) where it cannot start. `beat`: seconds between two looks
+        at the clock.
+        """
+        async with AsyncExitStack() as stack:
+            if surroundings is None:
+                surroundings = await stack.enter_async_context(real_surroundings(_STORAGE_THREADS, settings.mocktime))
+            headers: KeyValue
+            filters: KeyValue
+            if surroundings.in_memory:
+                headers, filters = Memory(), Memory()
+            else:
+                folder = stack.enter_context(DataFolder.open(settings.datadir, settings.network))
+                if (folder.blocks / "blk00000.dat").exists():
+                    raise NodeError(
+                        f"{folder.path} belongs to a full node: choose another data directory for the light node"
+                    )
+                headers = LevelDb(folder.block_index)
+                stack.callback(headers.close)
+                filters = LevelDb(folder.index("filters"))
+                stack.callback(filters.close)
+            node = cls(settings, surroundings, headers, filters, beat)
+            tip = node.chain.tip
+            log.info("chain %s: headers to %d, %s", settings.network.chain, tip.height, tip.hash[::-1].hex())
+            async with background(node.sync.run(), node.filters.run(), node.connections.run()):
+                node.connections.set_network_active(settings.networkactive)
+                for text in (*(settings.outgoing or ()), *settings.addnode):
+                    node.connections.add_node(*split_address(text, settings.network.port))
+                yield node
 
     async def run(self) -> None:
-        """Return when the node was told to stop; raise what broke it."""
+        """Return when the node is told to stop."""
+        await self._told_to_stop.wait()
 
     def stop(self) -> None:
-        """Ask the node to end; returns at once."""
+        """Let `run` return; does nothing else, and returns at once."""
+        self._told_to_stop.set()
 
     async def block(self, entry: Entry) -> Block:
-        """Fetch the block of `entry` from a peer, checked against its header. Raises LightError when nobody gives it."""
-        raise NotImplementedError
+        """Fetch the block of `entry` from a peer and check it. Raises LightError when nobody gives it."""
+        if entry.parent is None:
+            return self.network.genesis
+        return await self.sync.block(entry)
 
     async def block_filter(self, entry: Entry) -> tuple[bytes, bytes]:
         """Return the agreed basic filter of `entry` and its filter header. Raises LightError when nobody gives it."""
-        raise NotImplementedError
+        return await self.filters.get(entry, FILTER_TIMEOUT)
 
     async def broadcast(self, tx: Transaction) -> None:
-        """Offer `tx` to the connected peers; return once one took it. Raises LightError when there is no peer."""
-        raise NotImplementedError
+        """Offer `tx` to the peers; return once one took it, which is not to say that it accepts it.
+
+        Raises ValidationError for a transaction that no block could hold, LightError when there is no taker.
+        """
+        await self.sync.broadcast(tx)
