@@ -35,7 +35,7 @@ def encode_filter(block_hash: bytes, elements: Iterable[bytes]) -> bytes:
     """Return the coded set of distinct `elements`, keyed by the block hash."""
     items = SipHashItems(elements)
     count = len(items)
-    values = _sorted_values(items, block_hash, count)
+    values = sorted(_values(items, block_hash, count))
     codes = []
     before = 0
     for value in values:
@@ -74,7 +74,18 @@ def match_any(data: bytes, block_hash: bytes, scripts: Iterable[bytes] | SipHash
     """
     values = decode_filter(data)
     items = scripts if isinstance(scripts, SipHashItems) else SipHashItems(scripts)
-    return bool(values) and not set(values).isdisjoint(_sorted_values(items, block_hash, len(values)))
+    return bool(values) and not set(values).isdisjoint(_values(items, block_hash, len(values)))
+
+
+def matching(data: bytes, block_hash: bytes, scripts: Iterable[bytes]) -> set[bytes]:
+    """Return those of `scripts` that may be in the filter `data` of a block, as `match_any`."""
+    values = decode_filter(data)
+    if not values:
+        return set()
+    items = SipHashItems(scripts)
+    coded = set(values)
+    mapped = _values(items, block_hash, len(values))
+    return {item for item, value in zip(items.items, mapped, strict=True) if value in coded}
 
 
 def filter_hash(data: bytes) -> bytes:
@@ -87,9 +98,9 @@ def filter_header(previous: bytes, data: bytes) -> bytes:
     return sha256d(sha256d(data) + previous)
 
 
-def _sorted_values(items: SipHashItems, block_hash: bytes, count: int) -> list[int]:
-    """Map the items evenly to numbers below `count` times M."""
+def _values(items: SipHashItems, block_hash: bytes, count: int) -> list[int]:
+    """Map the items, in their order, evenly to numbers below `count` times M."""
     k0 = int.from_bytes(block_hash[:8], "little")
     k1 = int.from_bytes(block_hash[8:16], "little")
     space = count * _M
-    return sorted([(value * space) >> 64 for value in items.hashes(k0, k1)])
+    return [(value * space) >> 64 for value in items.hashes(k0, k1)]

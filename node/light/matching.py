@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from altyn.consensus.block import Block
 from altyn.consensus.encoding import EncodingError
-from altyn.consensus.filters import decode_filter, match_any
+from altyn.consensus.filters import decode_filter, matching
 from altyn.consensus.hashes import hash160, sha256
 from altyn.consensus.script.opcodes import OP_RETURN
 from altyn.consensus.script.templates import p2pkh, p2sh, p2wpkh, p2wsh
@@ -34,7 +34,6 @@ def fit(data: bytes, block: Block) -> Fit:
     Outputs decide. What an input spends is known only as far as the input tells, and a light node has no older blocks
     to look it up, so inputs count for the comparison of filters and refute none by themselves.
     """
-    block_hash = block.hash
     try:
         elements = len(decode_filter(data))
     except EncodingError:
@@ -48,11 +47,11 @@ def fit(data: bytes, block: Block) -> Fit:
     inputs = [txin for tx in block.transactions[1:] for txin in tx.inputs]
     if elements > len(paid) + len(inputs):
         return _IMPOSSIBLE
-    if not all(match_any(data, block_hash, [script]) for script in paid):
+    spent = [set(possible_spent_scripts(txin)) for txin in inputs]
+    found = matching(data, block.hash, paid.union(*spent))
+    if not paid <= found:
         return _IMPOSSIBLE
-    explained = sum(
-        match_any(data, block_hash, scripts) for txin in inputs if (scripts := list(possible_spent_scripts(txin)))
-    )
+    explained = sum(not scripts.isdisjoint(found) for scripts in spent)
     return Fit(True, explained, elements)
 
 

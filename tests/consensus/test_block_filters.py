@@ -15,6 +15,7 @@ from altyn.consensus.filters import (
     filter_hash,
     filter_header,
     match_any,
+    matching,
 )
 from altyn.consensus.hashes import sha256d
 from altyn.consensus.networks import REGTEST
@@ -40,6 +41,14 @@ def test_other_scripts_are_not_found() -> None:
     data = encode_filter(KEY, scripts(2000))
     assert not match_any(data, KEY, scripts(300, seed=2))
     assert not match_any(data, bytes(32), scripts(300))
+
+
+def test_matching_tells_the_found_from_the_others() -> None:
+    inside, outside = scripts(100), scripts(100, seed=2)
+    assert matching(encode_filter(KEY, inside), KEY, [*outside, *inside]) == set(inside)
+    assert matching(b"\0", KEY, inside) == set()
+    with pytest.raises(EncodingError):
+        matching(b"\x05", KEY, inside)
 
 
 def test_prepared_scripts_search_many_filters() -> None:

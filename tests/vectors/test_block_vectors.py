@@ -117,9 +117,7 @@ def found_inside(block: Block, outpoint: OutPoint, height: int) -> Coin:
 def test_a_real_block_whose_coinbase_takes_more_is_refused(case: dict[str, Any]) -> None:
     block, network = read_block(case)
     coins = read_undo(case["undo"], block)
-    poorer = replace(network, initial_subsidy=network.initial_subsidy - 2**20)
-    excess = case["coinbase_value"] - case["fees"] - block_subsidy(case["height"], poorer)
-    assert excess > 0, "the miner took less than he might"
+    poorer = replace(network, initial_subsidy=0)
     with pytest.raises(ValidationError, match="bad-cb-amount"):
         block_script_checks(block, coins, Claimed(block, case["height"], network), poorer, with_scripts=False)
 
