@@ -158,10 +158,12 @@ def test_bcoin_addresses(case: dict[str, Any]) -> None:
     assert [address for address in addresses if address is not None] == case.get("addresses", [])
 
 
-@pytest.mark.parametrize("case", load("wallet/bcoin_desc-invalid.json"))
+INVALID = [case for case in load("wallet/bcoin_desc-invalid.json") if not case["input"].startswith("tr(")]
+"""Without the descriptors that bcoin refuses because it does not know taproot."""
+
+
+@pytest.mark.parametrize("case", INVALID)
 def test_bcoin_invalid(case: dict[str, Any]) -> None:
-    if case["input"].startswith("tr("):
-        pytest.skip("bcoin does not know taproot")
     with pytest.raises(DescriptorError):
         parse(case["input"], network_of(case), SECP)
 
