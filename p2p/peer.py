@@ -310,7 +310,6 @@ class Peer:
             self._features = self._handshake.features
             await self._handler.peer_connected(self)
             self.ready.set()
-            self.ping()
             for early in self._handshake.early.values():
                 await self._handler.message_received(self, early)
 
@@ -389,6 +388,7 @@ class Peer:
             log.debug("%s: did not hear our last words: %s", self, error)
 
     async def _keep_alive(self) -> None:
+        """Ping once the handshake is done, and then again and again."""
         await self.ready.wait()
         if self.features.common_version < PING_NONCE_VERSION:
             return
@@ -401,6 +401,7 @@ class Peer:
                 self.ping()
 
     async def _watch_for_silence(self) -> None:
+        """Look first when the time for the handshake is over, whether it took that long or not, as Core does."""
         while True:
             when, reason = self._patience()
             if self._clock.now() >= when:
@@ -422,8 +423,7 @@ class Peer:
         ]
         if self._ping_nonce:
             limits.append((self._ping_started + SILENCE_LIMIT, "ping timeout"))
-        when, reason = min(limits)
-        return max(when, first), reason
+        return min(limits)
 
     async def _until_told(self) -> NoReturn:
         await self._told.wait()

@@ -74,10 +74,11 @@ class Caller:
                 return kind.parse(frame.payload)
         raise AssertionError(f"the stream ended without {kind.command}; heard {self.heard}")
 
-    async def until_closed(self) -> list[str]:
+    async def until_closed(self, within: float = 5.0) -> list[str]:
         """Read on until the other side hangs up; return the commands heard since the beginning."""
-        while await self.next_frame() is not None:
-            pass
+        async with asyncio.timeout(within):
+            while await self.next_frame() is not None:
+                pass
         return self.heard
 
     async def handshake(self, **fields: Any) -> Version:

@@ -118,7 +118,7 @@ async def test_a_switched_off_network_has_no_connections() -> None:
         stranger = await other.call("10.0.0.3")
         assert await stranger.until_closed() == []
         other.connections.set_network_active(True)
-        await until(lambda: one.connections.peers, within=120)
+        await until(lambda: one.connections.peers, within=5)
 
 
 async def test_nobody_there_is_an_os_error() -> None:
