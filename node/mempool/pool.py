@@ -23,7 +23,7 @@ MEMPOOL_HEIGHT = 0x7FFFFFFF
 _HALF_LIFE = 12 * 3600
 _UPDATE_INTERVAL = 10
 # Bytes of Python objects for an entry and its links, and for each of its inputs and outputs: measured with tracemalloc.
-_ENTRY_MEMORY, _INPUT_MEMORY, _OUTPUT_MEMORY = 1700, 450, 200
+_ENTRY_MEMORY, _INPUT_MEMORY, _OUTPUT_MEMORY = 1250, 235, 160
 
 
 class RemovalReason(Enum):

@@ -1,5 +1,6 @@
 """The pool alone: links, aggregates, limits of families, eviction, expiry, the rolling minimum."""
 
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -276,3 +277,28 @@ def test_being_replaceable_is_inherited() -> None:
     other = pool.add(transaction([confirmed(2)]))
     assert pool.mempool.is_replaceable(child.txid)
     assert not pool.mempool.is_replaceable(other.txid)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "has_witness"), [(1, 2, True), (1, 2, False), (20, 1, True), (1, 20, False)]
+)
+def test_memory_is_counted_in_real_bytes(inputs: int, outputs: int, has_witness: bool) -> None:
+    number = 300
+    raws = []
+    for each in range(number):
+        spent = [OutPoint.make(each.to_bytes(32, "big"), index) for index in range(inputs)]
+        parts = (b"", 0, (bytes(72), bytes(33))) if has_witness else (bytes(107), 0, ())
+        made = [TxOut(1000 + index, (each * 100 + index).to_bytes(22, "big")) for index in range(outputs)]
+        raws.append(Transaction(2, [TxIn(one, *parts) for one in spent], made).raw)
+    pool = Pool()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for raw in raws:
+            entry = pool.add(Transaction.parse(bytes(bytearray(raw))))  # a copy, as a message would bring it
+            pool.mempool.get_wtxid(entry.wtxid)
+        pool.events.clear()
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert pool.mempool.usage == pytest.approx(taken, rel=0.25)
