@@ -1,5 +1,8 @@
 """A node's work on blocks, without a node: every rule is asked, in order, and the coins are a dict."""
 
+import io
+from collections.abc import Iterator
+
 from altyn.consensus.ancestry import ChainEntry
 from altyn.consensus.block import Block
 from altyn.consensus.checks.blocks import BlockChecks, block_script_checks, check_block, check_block_in_context
@@ -56,3 +59,11 @@ class Ledger:
             self.coins |= found.created
             self.tip = Linked(block, self.tip)
         return found
+
+
+def records(data: bytes, magic: bytes) -> Iterator[bytes]:
+    """Yield the records of a block file: magic, u32 size, block."""
+    file = io.BytesIO(data)
+    while head := file.read(8):
+        assert head[:4] == magic
+        yield file.read(int.from_bytes(head[4:], "little"))

@@ -1,15 +1,13 @@
 """Real blocks and block files: every rule, with the network's own parameters and flags."""
 
 import bz2
-import io
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from ancestors import Ancestor, entry
-from ledger import Ledger
+from ledger import Ledger, records
 
 from altyn.consensus.block import Block, Header
 from altyn.consensus.checks.blocks import block_script_checks, check_block, check_block_in_context
@@ -120,14 +118,6 @@ def test_a_real_block_whose_coinbase_takes_more_is_refused(case: dict[str, Any])
     poorer = replace(network, initial_subsidy=0)
     with pytest.raises(ValidationError, match="bad-cb-amount"):
         block_script_checks(block, coins, Claimed(block, case["height"], network), poorer, with_scripts=False)
-
-
-def records(data: bytes, magic: bytes) -> Iterator[bytes]:
-    """Yield the records of a block file: magic, u32 size, block."""
-    file = io.BytesIO(data)
-    while head := file.read(8):
-        assert head[:4] == magic
-        yield file.read(int.from_bytes(head[4:], "little"))
 
 
 def test_the_first_blocks_of_mainnet_are_valid() -> None:

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from ledger import records
 
 from altyn.consensus.block import Block, Header
 from altyn.consensus.encoding import Cursor
@@ -13,7 +14,6 @@ from altyn.consensus.merkle import PartialMerkleTree
 from altyn.consensus.networks import MAINNET
 from altyn.consensus.transaction import OutPoint, Transaction
 from tests.vectors.conftest import load_rows, vectors_path
-from tests.vectors.test_block_vectors import records
 
 CASES = [pytest.param(row, id=f"{row[0]} {row[7]}") for row in load_rows("filters/testnet-19.json")]
 
