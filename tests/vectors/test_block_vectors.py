@@ -27,13 +27,7 @@ from tests.vectors.conftest import load, vectors_path
 
 INDEX: list[dict[str, Any]] = load("blocks/index.json")
 BLOCKS = [pytest.param(case, id=case["file"]) for case in INDEX]
-HEAVY_INPUTS = 3000
-"""More inputs than this take seconds to verify."""
-WITH_UNDO = [
-    pytest.param(case, id=case["file"], marks=[pytest.mark.slow] if case["inputs"] > HEAVY_INPUTS else [])
-    for case in INDEX
-    if case["undo"]
-]
+WITH_UNDO = [pytest.param(case, id=case["file"]) for case in INDEX if case["undo"]]
 
 
 class Claimed(Ancestor):
