@@ -10,6 +10,7 @@ from altyn.consensus.transaction import Coin, OutPoint, Transaction
 from altyn.node.events import Events
 from altyn.node.mempool.policy import (
     EXTRA_DESCENDANT_SIZE,
+    TRUC_VERSION,
     PolicyLimits,
     feerate_of,
     signals_replacement,
@@ -209,7 +210,9 @@ class Mempool:
 
     def sorted_entries(self) -> list[MempoolEntry]:
         """Return all entries, parents before children, high feerates before low (Core: GetSortedDepthAndScore)."""
-        return sorted(self, key=lambda each: (each.ancestor_count, -each.modified_fee / each.vsize, each.txid))
+        found = sorted(self, key=lambda each: each.txid, reverse=True)  # which decides between equals
+        found.sort(key=lambda each: (each.ancestor_count, -each.modified_fee / each.vsize))
+        return found
 
     def spender(self, outpoint: OutPoint) -> MempoolEntry | None:
         """Return the entry that spends `outpoint`."""
@@ -291,7 +294,7 @@ class Mempool:
         found, text = self._ancestors_within(
             tx, vsize, limits.ancestor_count, limits.descendant_count, limits.descendant_size
         )
-        if text and vsize <= EXTRA_DESCENDANT_SIZE:
+        if text and vsize <= EXTRA_DESCENDANT_SIZE and tx.version != TRUC_VERSION:
             found, still = self._ancestors_within(
                 tx, vsize, 2, limits.descendant_count + 1, limits.descendant_size + EXTRA_DESCENDANT_SIZE
             )

@@ -79,6 +79,14 @@ def test_relatives_are_linked_and_counted() -> None:
     assert pool.mempool.sorted_entries()[-1] is d
 
 
+def test_order_is_by_depth_then_feerate_then_hash() -> None:
+    pool = Pool()
+    a, b, c = (pool.add(transaction([confirmed(n)]), fee=fee) for n, fee in ((1, 1000), (2, 1000), (3, 2000)))
+    child = pool.add(transaction([a.tx.outpoint(0)]), fee=9000)
+    equals = sorted([a, b], key=lambda each: each.txid, reverse=True)
+    assert pool.mempool.sorted_entries() == [c, *equals, child]
+
+
 def test_reading_finds_by_either_hash_and_by_what_is_spent() -> None:
     pool = Pool()
     entry = pool.add(transaction([confirmed(1)]))
@@ -180,7 +188,9 @@ def test_a_full_family_takes_one_small_child_more() -> None:
         pool.add(transaction([parent.tx.outpoint(index)]))
     big = refused(pool, transaction([parent.tx.outpoint(24)]), vsize=10_001)
     assert big == f"too many descendants for tx {parent.txid[::-1].hex()} [limit: 25]"
-    pool.mempool.check_package_limits(extra := transaction([parent.tx.outpoint(24)]), 10_000)
+    extra = transaction([parent.tx.outpoint(24)])
+    refused(pool, Transaction(3, extra.inputs, extra.outputs), vsize=10_000)
+    pool.mempool.check_package_limits(extra, 10_000)
     pool.add(extra)
     refused(pool, transaction([parent.tx.outpoint(25)]))
 
