@@ -113,10 +113,38 @@ class HeaderMethods:
 class BlockMethods(HeaderMethods):
     """Blocks and their filters, wherever they come from."""
 
-    def __init__(self, chain: HeaderView, source: BlockSource, forms: Forms) -> None:
+    def __init__(self, chain: HeaderView, source: BlockSource, forms: Forms, size_on_disk: Callable[[], int]) -> None:
+        """`size_on_disk` returns the bytes of the block and undo files."""
         super().__init__(chain)
         self._source = source
         self._forms = forms
+        self._size_on_disk = size_on_disk
+
+    @method(
+        "Blockchain",
+        result="""
+        An object: chain, blocks, headers, bestblockhash, difficulty, time, mediantime, verificationprogress (0 to 1),
+        initialblockdownload, chainwork, size_on_disk (bytes), pruned, warnings""",
+    )
+    def getblockchaininfo(self) -> Json:
+        """Returns an object containing various state info regarding blockchain processing."""
+        chain = self._headers
+        tip = chain.tip
+        return {
+            "chain": chain.network.chain,
+            "blocks": tip.height,
+            "headers": chain.tree.best_header.height,
+            "bestblockhash": display(tip.hash),
+            "difficulty": difficulty(tip.header.bits),
+            "time": tip.time,
+            "mediantime": tip.median_time_past,
+            "verificationprogress": chain.verification_progress,
+            "initialblockdownload": chain.is_initial_block_download,
+            "chainwork": f"{tip.chain_work:064x}",
+            "size_on_disk": self._size_on_disk(),
+            "pruned": False,
+            "warnings": [],
+        }
 
     @method(
         "Blockchain",
@@ -180,23 +208,11 @@ class BlockchainMethods(BlockMethods):
         forms: Forms,
         size_on_disk: Callable[[], int],
     ) -> None:
-        """`size_on_disk` returns the bytes of the block and undo files."""
-        super().__init__(chain, source, forms)
+        super().__init__(chain, source, forms, size_on_disk)
         self._chain = chain
         self._mempool = mempool
         self._writer = writer
-        self._size_on_disk = size_on_disk
         self._version_bits = VersionBits(chain.network)
-
-    @method(
-        "Blockchain",
-        result="""
-        An object: chain, blocks, headers, bestblockhash, difficulty, time, mediantime, verificationprogress (0 to 1),
-        initialblockdownload, chainwork, size_on_disk (bytes), pruned, warnings""",
-    )
-    def getblockchaininfo(self) -> Json:
-        """Returns an object containing various state info regarding blockchain processing."""
-        return chain_info(self._chain, self._size_on_disk())
 
     @method(
         "Blockchain",
@@ -331,23 +347,3 @@ def chain_fork(one: Entry, other: Entry) -> Entry:
         assert other.parent is not None
         one, other = one.parent, other.parent
     return one
-
-
-def chain_info(chain: HeaderView, size_on_disk: int) -> dict[str, Json]:
-    """Return what getblockchaininfo says; `size_on_disk` in bytes."""
-    tip = chain.tip
-    return {
-        "chain": chain.network.chain,
-        "blocks": tip.height,
-        "headers": chain.tree.best_header.height,
-        "bestblockhash": display(tip.hash),
-        "difficulty": difficulty(tip.header.bits),
-        "time": tip.time,
-        "mediantime": tip.median_time_past,
-        "verificationprogress": chain.verification_progress,
-        "initialblockdownload": chain.is_initial_block_download,
-        "chainwork": f"{tip.chain_work:064x}",
-        "size_on_disk": size_on_disk,
-        "pruned": False,
-        "warnings": [],
-    }

@@ -1,22 +1,28 @@
 """Methods about the node itself."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from altyn.consensus.networks import Network
 from altyn.node.rpc.errors import INVALID_PARAMETER, MISC_ERROR, RpcError
 from altyn.node.rpc.method import HIDDEN, MethodTable, Number, Text, method
-from altyn.p2p.clock import SystemClock
 
 LATEST_MOCK_TIME = 9_223_372_036
 """Seconds; as nanoseconds they just fit 64 bits (Core)."""
+
+
+class MockableClock(Protocol):
+    """A clock that can be stopped at a time."""
+
+    def now(self) -> float: ...
+    def set_mock_time(self, seconds: int | None) -> None: ...
 
 
 class ControlMethods:
     """Help, clock and end of a node."""
 
     def __init__(
-        self, methods: MethodTable, network: Network, clock: SystemClock, stop: Callable[[float], None]
+        self, methods: MethodTable, network: Network, clock: MockableClock, stop: Callable[[float], None]
     ) -> None:
         """`stop` makes the node end, `stop(seconds)` later."""
         self._methods = methods

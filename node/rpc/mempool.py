@@ -1,7 +1,8 @@
 """Methods about the mempool: what is in it, and the way in."""
 
-from collections.abc import Iterator
-from typing import Annotated
+import logging
+from collections.abc import Callable, Iterator
+from typing import Annotated, Protocol
 
 from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.limits import COIN
@@ -25,6 +26,8 @@ from altyn.node.rpc.json_text import LazyObject
 from altyn.node.rpc.method import Array, Coins, Flag, Json, Text, expect_type, method
 from altyn.node.rpc.transactions import decode_transaction, has_valid_operations
 
+log = logging.getLogger(__name__)
+
 DEFAULT_MAX_FEERATE = Amount(COIN // 10)
 MOST_TRANSACTIONS = 25
 """In one call of testmempoolaccept (Core: MAX_PACKAGE_COUNT)."""
@@ -40,12 +43,72 @@ MaxFeerate = Annotated[
 ]
 
 
+class Gate(Protocol):
+    """Where transactions enter the network: the mempool of a full node, the peers of a light one."""
+
+    async def send(self, tx: Transaction, max_feerate: int) -> None:
+        """Let the network have `tx`; `max_feerate` in satoshis per kvB, 0 for any. Raises RpcError."""
+        ...
+
+
+class SendMethods:
+    """The way into the network."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    @method("Rawtransactions", result='"hex"    (string) The transaction hash in hex', example='"signedhex"')
+    async def sendrawtransaction(
+        self,
+        hexstring: Annotated[str, Text("The hex string of the raw transaction")],
+        maxfeerate: MaxFeerate = DEFAULT_MAX_FEERATE,
+        maxburnamount: Annotated[
+            int,
+            Coins(
+                "Reject transactions with provably unspendable outputs (e.g. 'datacarrier' outputs that use the "
+                "OP_RETURN opcode) greater than the specified value, expressed in BTC."
+            ),
+        ] = Amount(0),
+    ) -> str:
+        """Submit a raw transaction (serialized, hex-encoded) to local node and network."""
+        tx = _parse(hexstring)
+        _check_burn(tx, maxburnamount)
+        _check_feerate(maxfeerate)
+        await self._gate.send(tx, maxfeerate)
+        return display(tx.txid)
+
+
+class MempoolGate:
+    """Into the mempool of a full node, and from there to its peers (Core: BroadcastTransaction)."""
+
+    def __init__(
+        self, chain: Chain, mempool: Mempool, acceptance: Acceptance, offer: Callable[[Transaction], None]
+    ) -> None:
+        """`offer` announces a transaction of the mempool to peers."""
+        self._chain = chain
+        self._mempool = mempool
+        self._acceptance = acceptance
+        self._offer = offer
+
+    async def send(self, tx: Transaction, max_feerate: int) -> None:
+        """Let `tx` into the mempool, if it is not there, and announce it. Raises RpcError."""
+        if any(self._chain.coins.get(tx.outpoint(index)) is not None for index in range(len(tx.outputs))):
+            raise RpcError(VERIFY_ALREADY_IN_UTXO_SET, "Transaction outputs already in utxo set")
+        waiting = self._mempool.get(tx.txid)
+        if waiting is None:
+            try:
+                waiting = await self._acceptance.accept(tx, max_feerate=max_feerate)
+            except ValidationError as error:
+                log.debug("%s was not accepted: %s", display(tx.txid), error)
+                raise _refusal(error) from error
+        self._offer(waiting.tx)
+
+
 class MempoolMethods:
     """The mempool of a full node."""
 
-    def __init__(self, chain: Chain, mempool: Mempool, acceptance: Acceptance, *, full_rbf: bool) -> None:
+    def __init__(self, mempool: Mempool, acceptance: Acceptance, *, full_rbf: bool) -> None:
         """`full_rbf`: what -mempoolfullrbf says."""
-        self._chain = chain
         self._mempool = mempool
         self._acceptance = acceptance
         self._full_rbf = full_rbf
@@ -155,6 +218,7 @@ class MempoolMethods:
         try:
             entry = await self._acceptance.accept(tx, test_only=True, max_feerate=max_feerate)
         except ValidationError as error:
+            log.debug("%s would not be accepted: %s", display(tx.txid), error)
             reason = "missing-inputs" if error.fault is Fault.MISSING_INPUTS else error.reason
             return answer | {"allowed": False, "reject-reason": reason}
         return answer | {
@@ -166,32 +230,6 @@ class MempoolMethods:
                 "effective-includes": [display(tx.wtxid)],
             },
         }
-
-    @method("Rawtransactions", result='"hex"    (string) The transaction hash in hex', example='"signedhex"')
-    async def sendrawtransaction(
-        self,
-        hexstring: Annotated[str, Text("The hex string of the raw transaction")],
-        maxfeerate: MaxFeerate = DEFAULT_MAX_FEERATE,
-        maxburnamount: Annotated[
-            int,
-            Coins(
-                "Reject transactions with provably unspendable outputs (e.g. 'datacarrier' outputs that use the "
-                "OP_RETURN opcode) greater than the specified value, expressed in BTC."
-            ),
-        ] = Amount(0),
-    ) -> str:
-        """Submit a raw transaction (serialized, hex-encoded) to local node and network."""
-        tx = _parse(hexstring)
-        _check_burn(tx, maxburnamount)
-        _check_feerate(maxfeerate)
-        if any(self._chain.coins.get(tx.outpoint(index)) is not None for index in range(len(tx.outputs))):
-            raise RpcError(VERIFY_ALREADY_IN_UTXO_SET, "Transaction outputs already in utxo set")
-        if tx.txid not in self._mempool:
-            try:
-                await self._acceptance.accept(tx, max_feerate=maxfeerate)
-            except ValidationError as error:
-                raise _refusal(error) from error
-        return display(tx.txid)
 
 
 def _refusal(error: ValidationError) -> RpcError:

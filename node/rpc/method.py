@@ -355,8 +355,8 @@ class MethodTable:
 
     def add(self, group: object) -> None:
         """Serve the declared methods of `group`."""
-        for declared, function in _declared(group):
-            self._methods[declared.name] = declared, function
+        for name, declared in _marked(type(group)):
+            self._methods[declared.name] = declared, getattr(group, name)
 
     def __contains__(self, name: str) -> bool:
         return name in self._methods
@@ -387,8 +387,13 @@ class MethodTable:
         return "\n\n".join("\n".join((f"== {name} ==", *lines)) for name, lines in sorted(by_category.items()))
 
 
-def _declared(group: object) -> Iterator[tuple[Method, Callable[..., Any]]]:
-    for name in dir(type(group)):
-        declared = getattr(getattr(type(group), name), "__rpc__", None)
+def declared_methods(group: type) -> list[Method]:
+    """Return the methods that a group of methods declares."""
+    return [declared for _, declared in _marked(group)]
+
+
+def _marked(group: type) -> Iterator[tuple[str, Method]]:
+    for name in dir(group):
+        declared = getattr(getattr(group, name), "__rpc__", None)
         if isinstance(declared, Method):
-            yield declared, getattr(group, name)
+            yield name, declared

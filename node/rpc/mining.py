@@ -1,6 +1,7 @@
 """Methods of mining: templates for others (BIP22, BIP23, BIP145), blocks from them, blocks of our own."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Annotated
 
@@ -36,6 +37,8 @@ from altyn.node.rpc.errors import (
 from altyn.node.rpc.json_forms import display
 from altyn.node.rpc.json_text import Lazy
 from altyn.node.rpc.method import HIDDEN, Json, Number, Object, Text, decode_hex, expect_type, hash_from_json, method
+
+log = logging.getLogger(__name__)
 
 _LONG_POLL_PATIENCE, _LONG_POLL_STEP = 60.0, 10.0
 """Seconds until a long poll also answers for new transactions, and between two looks for them (Core)."""
@@ -247,6 +250,7 @@ class MiningMethods:
         try:
             outcome = await self._chain.add_block(self._with_reserved_value(block))
         except ValidationError as error:
+            log.info("submitblock: %s refused: %s", display(block.hash), error)
             return error.reason
         if not outcome.is_new:
             return "duplicate"

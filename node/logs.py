@@ -1,0 +1,194 @@
+"""The log: Core's lines and categories in `debug.log`, and on standard output if asked for. Never on standard error."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import log2
+from pathlib import Path
+
+from altyn.consensus.networks import Network
+from altyn.node.chain.tree import Entry
+from altyn.node.events import TipChanged
+from altyn.node.options import SettingsError
+from altyn.node.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_CATEGORY_NAMES = """
+net tor mempool http bench zmq walletdb rpc estimatefee addrman selectcoins reindex cmpctblock rand prune proxy
+mempoolrej libevent coindb qt leveldb validation i2p ipc lock blockstorage txreconciliation scan txpackages
+"""
+_CATEGORIES = frozenset(_CATEGORY_NAMES.split())
+_LOGGERS = {
+    "altyn.p2p": "net",
+    "altyn.node.sync": "net",
+    "altyn.node.light": "net",
+    "altyn.node.mempool": "mempool",
+    "altyn.node.rpc": "rpc",
+    "altyn.node.chain": "validation",
+    "altyn.node.storage": "blockstorage",
+    "aiohttp": "http",
+    "asyncio": "libevent",
+}
+"""What the loggers of our rooms, and all below them, are called in Core."""
+_LARGEST_KEPT, _KEPT = 11_000_000, 10_000_000
+_ALL = frozenset({"", "1", "all"})
+_NONE = frozenset({"0", "none"})
+
+
+class CoreFormatter(logging.Formatter):
+    """Lines as Core writes them: the time in UTC, and for debug messages their category."""
+
+    def __init__(self, *, times: bool = True, microseconds: bool = False, threads: bool = False) -> None:
+        super().__init__()
+        self._times, self._microseconds, self._threads = times, microseconds, threads
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        category = _category(record.name) if record.levelno <= logging.DEBUG else ""
+        if record.levelno >= logging.WARNING and record.levelname.lower() not in text[:9].lower():
+            category = f"{category}:{record.levelname.lower()}".removeprefix(":")
+        words = [
+            self._time(record) if self._times else "",
+            f"[{record.threadName}]" if self._threads else "",
+            f"[{category}]" if category else "",
+            text,
+        ]
+        return " ".join(filter(None, words))
+
+    def _time(self, record: logging.LogRecord) -> str:
+        fraction = f".{int(record.created % 1 * 1_000_000):06d}" if self._microseconds else ""
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + fraction + "Z"
+
+
+class ConsoleFormatter(logging.Formatter):
+    """Lines for a person: the local time of day and the message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {record.getMessage()}"
+        return text + "\n" + self.formatException(record.exc_info) if record.exc_info else text
+
+
+@contextmanager
+def logging_to(settings: Settings, *, for_people: bool = False) -> Iterator[None]:
+    """Send the log where the settings say; `for_people` shortens what goes to standard output. Raises SettingsError."""
+    shown = chosen_categories(settings)
+    formatter = CoreFormatter(
+        times=settings.logtimestamps, microseconds=settings.logtimemicros, threads=settings.logthreadnames
+    )
+    handlers: list[logging.Handler] = [logging.NullHandler()]
+    if settings.debuglogfile != "0":
+        path = settings.path(settings.debuglogfile)
+        if settings.shrinkdebugfile and not shown:
+            _shrink(path)
+        try:
+            handlers.append(logging.FileHandler(path, encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError(f"Could not open debug log file {path}") from error
+    if settings.printtoconsole:
+        handlers.append(logging.StreamHandler(sys.stdout))
+    for handler in handlers:
+        handler.setFormatter(formatter)
+        handler.addFilter(lambda record: _is_shown(record, shown))
+    if for_people and settings.printtoconsole:
+        handlers[-1].setFormatter(ConsoleFormatter())
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.DEBUG if shown else logging.INFO)
+    logging.captureWarnings(True)
+    for handler in handlers:
+        root.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+        logging.captureWarnings(False)
+        root.setLevel(before)
+
+
+def chosen_categories(settings: Settings) -> frozenset[str]:
+    """Return the categories whose debug messages are logged; "" among them stands for those that Core has not."""
+    shown: set[str] = set()
+    for name in settings.debug:
+        if name in _ALL:
+            shown |= {*_CATEGORIES, ""}
+        elif name in _NONE:
+            shown.clear()
+        elif name in _CATEGORIES:
+            shown.add(name)
+        else:
+            raise SettingsError(f"Unsupported logging category -debug={name}.")
+    for name in settings.debugexclude:
+        if name not in _CATEGORIES | _ALL | _NONE:
+            raise SettingsError(f"Unsupported logging category -debugexclude={name}.")
+        shown -= shown if name in _ALL else {name}
+    return frozenset(shown)
+
+
+def log_start(settings: Settings, version: str, arguments: list[str]) -> None:
+    """Write the first lines of a run; values that are secret are left out."""
+    log.info("Altyn version %s", version)
+    for argument in arguments:
+        name, equals, value = argument.lstrip("-").partition("=")
+        secret = name in {"rpcpassword", "rpcauth", "rpcuser"}
+        log.info('Command-line arg: %s="%s"', name, "****" if secret and equals else value)
+    for text in settings.warnings:
+        log.info("%s", text)
+    log.info("Using data directory %s", settings.folder)
+    if not settings.network.is_test_chain:
+        log.warning("Altyn is unaudited: do not trust it with money that you cannot lose.")
+
+
+class TipLog:
+    """Writes a line for every new tip, as Core's UpdateTip does."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def __call__(self, event: object) -> None:
+        """Receive an event."""
+        if isinstance(event, TipChanged):
+            self.line(event.new)
+
+    def line(self, entry: Entry) -> None:
+        """Write the line for `entry`."""
+        log.info(
+            "UpdateTip: new best=%s height=%d version=0x%08x log2_work=%f tx=%d date='%s'",
+            entry.hash[::-1].hex(),
+            entry.height,
+            entry.header.version & 0xFFFFFFFF,
+            log2(entry.chain_work),
+            entry.chain_tx_count,
+            time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.time)),
+        )
+
+
+def _category(logger: str) -> str:
+    for prefix, category in _LOGGERS.items():
+        if logger == prefix or logger.startswith(prefix + "."):
+            return category
+    return ""
+
+
+def _is_shown(record: logging.LogRecord, shown: frozenset[str]) -> bool:
+    return record.levelno >= logging.INFO or _category(record.name) in shown
+
+
+def _shrink(path: Path) -> None:
+    """Keep the last part of a long log (Core: ShrinkDebugFile)."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return
+    if size <= _LARGEST_KEPT:
+        return
+    with path.open("rb") as file:
+        file.seek(size - _KEPT)
+        tail = file.read()
+    path.write_bytes(tail.partition(b"\n")[2])

@@ -1,0 +1,88 @@
+"""Which groups of methods a full and a light node serve."""
+
+from collections.abc import Callable, Mapping
+
+from altyn.consensus import secp256k1
+from altyn.node.full import FullNode
+from altyn.node.light.node import LightNode
+from altyn.node.rpc.blockchain import BlockchainMethods, BlockMethods
+from altyn.node.rpc.control import ControlMethods, MockableClock
+from altyn.node.rpc.json_forms import Forms
+from altyn.node.rpc.light import LightMethods, PeerGate
+from altyn.node.rpc.mempool import MempoolGate, MempoolMethods, SendMethods
+from altyn.node.rpc.method import Method, MethodTable, declared_methods
+from altyn.node.rpc.mining import MiningMethods
+from altyn.node.rpc.network import NetworkMethods, SyncState
+from altyn.node.rpc.rawtransactions import RawTransactionMethods
+from altyn.node.rpc.sources import ChainBlocks, IndexedTransactions, PeerBlocks, size_of_block_files
+from altyn.node.settings import Settings
+from altyn.p2p.connections import Connections
+
+DECLARED: Mapping[str, Method] = {
+    method.name: method
+    for group in (
+        BlockchainMethods,
+        SendMethods,
+        MempoolMethods,
+        RawTransactionMethods,
+        MiningMethods,
+        NetworkMethods,
+        ControlMethods,
+        LightMethods,
+    )
+    for method in declared_methods(group)
+}
+"""Every method that Altyn has, by name."""
+
+Stop = Callable[[float], None]
+
+
+def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, stop: Stop) -> list[object]:
+    """Return what a full node answers; `stop(seconds)` ends it that much later."""
+    chain, mempool = node.chain, node.mempool
+    blocks = ChainBlocks(chain, node.offload)
+    forms = Forms(node.network, node.secp)
+    index = IndexedTransactions(chain, chain.transactions, node.offload) if chain.transactions else None
+
+    def sync_state(peer_id: int) -> SyncState:
+        follow, gossip = node.sync.follow, node.sync.gossip
+        headers, common = follow.synced(peer_id)
+        return SyncState(headers, common, tuple(follow.in_flight(peer_id)), gossip.fee_filter(peer_id))
+
+    return [
+        BlockchainMethods(
+            chain, mempool, node.writer, blocks, forms, lambda: size_of_block_files(node.settings.folder)
+        ),
+        SendMethods(MempoolGate(chain, mempool, node.acceptance, node.sync.offer)),
+        MempoolMethods(mempool, node.acceptance, full_rbf=node.settings.mempoolfullrbf),
+        RawTransactionMethods(chain, mempool, blocks, forms, index),
+        MiningMethods(chain, mempool, node.templates, node.miner, lambda: len(node.connections.peers)),
+        _network_methods(node.connections, sync_state, node.settings),
+        ControlMethods(methods, node.network, clock, stop),
+    ]
+
+
+def light_groups(node: LightNode, methods: MethodTable, clock: MockableClock, stop: Stop) -> list[object]:
+    """Return what a light node answers; `stop(seconds)` ends it that much later."""
+    blocks = PeerBlocks(node)
+    forms = Forms(node.network, secp256k1.load(node.settings.secp256k1))
+    return [
+        BlockMethods(node.chain, blocks, forms, lambda: 0),
+        SendMethods(PeerGate(node)),
+        LightMethods(node, blocks),
+        _network_methods(node.connections, lambda peer_id: SyncState(), node.settings),
+        ControlMethods(methods, node.network, clock, stop),
+    ]
+
+
+def _network_methods(
+    connections: Connections, sync_state: Callable[[int], SyncState], settings: Settings
+) -> NetworkMethods:
+    return NetworkMethods(
+        connections,
+        sync_state,
+        default_port=settings.network.port,
+        connect_timeout=settings.timeout / 1000,
+        relay_feerate=settings.minrelaytxfee,
+        incremental_feerate=settings.incrementalrelayfee,
+    )
