@@ -50,6 +50,13 @@ class BestHeaderChanged:
     entry: Entry
 
 
+@dataclass(frozen=True, slots=True)
+class IndexCaughtUp:
+    """The index called `name` has come to the tip, and follows it from now on."""
+
+    name: str
+
+
 class Events:
     """A list of subscribers. An exception raised by one reaches the publisher: subscribers must not fail."""
 

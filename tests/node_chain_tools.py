@@ -1,5 +1,6 @@
 """What tests of the chain compare with: coins by a plain replay, and a record of what listeners were told."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,6 +9,8 @@ from altyn.consensus.hashes import sha256
 from altyn.consensus.script.templates import is_unspendable
 from altyn.consensus.transaction import Coin, OutPoint
 from altyn.node.chain.chain import Chain
+from altyn.node.chain.indexes import ChainIndex
+from altyn.node.events import IndexCaughtUp
 from altyn.node.storage.layout import encode_coin
 
 
@@ -31,6 +34,17 @@ class Recorder:
 
     async def settled(self) -> None:
         self.steps.append("settled")
+
+
+async def caught_up(chain: Chain, index: ChainIndex) -> None:
+    """Wait until an index has come to the tip; at most 20 seconds."""
+    done = asyncio.Event()
+    end = chain.events.subscribe(lambda event: done.set() if event == IndexCaughtUp(index.name) else None)
+    async with asyncio.timeout(20):
+        if index.best is not chain.tip:
+            await done.wait()
+    end()
+    assert index.best is chain.tip
 
 
 def replay(blocks: Iterable[Block]) -> dict[OutPoint, Coin]:

@@ -25,7 +25,15 @@ from altyn.node.chain.load import load, set_stored
 from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.chain.tree import CONNECTED, HAVE_UNDO, Entry, HeaderTree
 from altyn.node.chain.verify import ScriptVerifier
-from altyn.node.events import BestHeaderChanged, BlockConnected, BlockDisconnected, BlockFailed, Events, TipChanged
+from altyn.node.events import (
+    BestHeaderChanged,
+    BlockConnected,
+    BlockDisconnected,
+    BlockFailed,
+    Events,
+    IndexCaughtUp,
+    TipChanged,
+)
 from altyn.node.offload import Offload
 from altyn.node.storage.blocks import FilePosition
 from altyn.node.storage.errors import BlockNotStored, StoreError
@@ -528,6 +536,7 @@ class Chain:
                 if self._clock.monotonic() - started > _PROGRESS_INTERVAL:
                     started = self._clock.monotonic()
                     log.info("index %s is at height %d of %d", index.name, entry.height, self.tip.height)
+            self.events.publish(IndexCaughtUp(index.name))
 
     def _read_for_index(self, entry: Entry) -> tuple[Block, list[list[Coin]]]:
         return self.read_block(entry), self.read_spent(entry)
