@@ -354,7 +354,7 @@ def _check_signatures(
     count = decode_number(stack.pop(), minimal)
     if not 0 <= count <= len(keys):
         _fail(ScriptErrorCode.SIG_COUNT)
-    if len(stack) < count:
+    if len(stack) <= count:
         _fail(ScriptErrorCode.INVALID_STACK_OPERATION)
     signatures = [stack.pop() for _ in range(count)]
     if version is BASE:
@@ -372,8 +372,6 @@ def _check_signatures(
         valid = count - matched <= keys_left
     if not valid and flags & NULLFAIL and any(signatures):
         _fail(ScriptErrorCode.NULLFAIL)
-    if not stack:
-        _fail(ScriptErrorCode.INVALID_STACK_OPERATION)
     if stack.pop() and flags & NULLDUMMY:
         _fail(ScriptErrorCode.SIG_NULLDUMMY)
     return valid
