@@ -36,8 +36,8 @@ class FilterSource(Protocol):
     @property
     def id(self) -> int: ...
 
-    def common(self, entry: Entry) -> Entry | None:
-        """Return the last ancestor of `entry`, or itself, that the peer is known to have; None if nothing is known."""
+    def common(self, entry: Entry) -> Entry:
+        """Return the last ancestor of `entry`, or itself, that the peer is known to have: at least genesis."""
         ...
 
     async def filter_headers(self, start: int, stop: Entry) -> CFHeaders: ...
@@ -57,7 +57,7 @@ class FilterSource(Protocol):
         ...
 
     def punish(self, reason: str) -> None:
-        """End the connection to a peer that lied."""
+        """End the connection to a peer that lied, for good."""
         ...
 
 
@@ -181,8 +181,6 @@ class FilterChain:
         if self._agreed is None:
             return False
         target = source.common(self._agreed)
-        if target is None:
-            return False
         confirmed = self._confirmed.get(source.id)
         if confirmed is not None:
             confirmed = HeaderTree.fork_point(confirmed, target)
@@ -236,8 +234,7 @@ class FilterChain:
         voters = [
             (source, common)
             for source in self._sources.values()
-            if (common := source.common(tip)) is not None
-            and common.height >= start
+            if (common := source.common(tip)).height >= start
             and (agreed is None or self._confirmed.get(source.id) is agreed)
         ]
         if not voters:
@@ -283,7 +280,7 @@ class FilterChain:
         start = stored.height + 1 if stored else 0
         for source in tuple(self._sources.values()):
             common = source.common(agreed)
-            if common is None or common.height < start:
+            if common.height < start:
                 continue
             stop = agreed.ancestor(min(start + MAX_FILTERS - 1, common.height))
             filters = await self._answer(source, source.filters(start, stop))
@@ -403,7 +400,10 @@ class FilterChain:
             if claimed not in found or claimed == right:
                 continue  # who gave no filter at all loses patience, not credit
             for source in backers:
-                self._punish(source, f"filter of block {entry.hash[::-1].hex()} does not fit the block")
+                if fits[claimed] == best and best.possible:
+                    self._drop(source, f"filter of block {entry.hash[::-1].hex()} is not that of most peers")
+                else:
+                    self._punish(source, f"filter of block {entry.hash[::-1].hex()} does not fit the block")
         return right
 
     async def _fetch_block(self, entry: Entry, sources: Iterable[FilterSource]) -> Block | None:
@@ -445,12 +445,16 @@ class FilterChain:
             count = self._unanswered.get(source.id, 0) + 1
             self._unanswered[source.id] = count
             log.debug("peer=%d: %s", source.id, error)
-            if count >= PATIENCE and source.id in self._sources:
-                self.remove(source.id)
-                source.drop(f"does not serve filters: {error}")
+            if count >= PATIENCE:
+                self._drop(source, f"does not serve filters: {error}")
             return None
         self._unanswered.pop(source.id, None)
         return answer
+
+    def _drop(self, source: FilterSource, reason: str) -> None:
+        if source.id in self._sources:
+            self.remove(source.id)
+            source.drop(reason)
 
     def _punish(self, source: FilterSource, reason: str) -> None:
         if source.id in self._sources:

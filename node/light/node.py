@@ -58,7 +58,14 @@ class LightNode:
         )
         self.filters = FilterChain(self.chain, FilterHeaderStore(filters), FilterStore(filters), offload)
         """`filters.checked` filters matched the agreed header chain, which reaches up to `filters.header_height`."""
-        self.sync = LightSync(self.chain, self.filters, clock, offload, beat=beat)
+        self.sync = LightSync(
+            self.chain,
+            self.filters,
+            clock,
+            offload,
+            remove_node=self._forget_node,
+            beat=beat,
+        )
         self.connections = Connections(
             ConnectionSettings(
                 magic=settings.network.magic,
@@ -114,6 +121,9 @@ class LightNode:
                 for text in (*(settings.outgoing or ()), *settings.addnode):
                     node.connections.add_node(*split_address(text, settings.network.port))
                 yield node
+
+    def _forget_node(self, host: str, port: int) -> None:
+        self.connections.remove_node(host, port)
 
     async def run(self) -> None:
         """Return when the node is told to stop."""

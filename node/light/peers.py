@@ -1,7 +1,7 @@
 """One peer of a light node, as something that can be asked: requests matched with answers, within a time limit."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from altyn.consensus.block import Block
 from altyn.consensus.checks.blocks import check_block, check_block_in_context
@@ -40,8 +40,12 @@ _Key = tuple[type[Message], bytes]
 class LightPeer:
     """A connected peer. Requests raise LightError when it does not answer in time, says no, or leaves."""
 
-    def __init__(self, peer: Peer, chain: PeerChain, network: Network, offload: Offload) -> None:
+    def __init__(
+        self, peer: Peer, chain: PeerChain, network: Network, offload: Offload, banish: Callable[[Peer, str], None]
+    ) -> None:
+        """`banish` ends the connection to a liar, and sees to it that it is not called again."""
         self.peer = peer
+        self._banish = banish
         self.chain = chain
         self._network = network
         self._offload = offload
@@ -60,10 +64,10 @@ class LightPeer:
         needed = Services.NETWORK | Services.WITNESS
         return self.peer.features.services & needed == needed
 
-    def common(self, entry: Entry) -> Entry | None:
-        """Return the last ancestor of `entry`, or itself, that the peer announced; None if it announced nothing."""
+    def common(self, entry: Entry) -> Entry:
+        """Return the last ancestor of `entry`, or itself, that the peer is known to have: at least genesis."""
         best = self.chain.best_known
-        return None if best is None else HeaderTree.fork_point(best, entry)
+        return entry.ancestor(0) if best is None else HeaderTree.fork_point(best, entry)
 
     async def filter_headers(self, start: int, stop: Entry) -> CFHeaders:
         """Ask for the filter hashes from height `start` to `stop`, at most 2,000."""
@@ -107,8 +111,8 @@ class LightPeer:
         self.peer.disconnect(reason)
 
     def punish(self, reason: str) -> None:
-        """End the connection to a peer that lied."""
-        self.peer.punish(reason)
+        """End the connection to a peer that lied, for good."""
+        self._banish(self.peer, reason)
 
     def answered(self, message: Message) -> None:
         """Match a message with what was asked; what was not asked for is ignored."""

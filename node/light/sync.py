@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from altyn.consensus.block import Block, Header
 from altyn.consensus.checks.transactions import check_transaction
@@ -19,7 +19,7 @@ from altyn.node.offload import Offload
 from altyn.node.sync.follow import punishment
 from altyn.node.sync.headers import MAX_HEADERS, HeaderSync
 from altyn.p2p.clock import Clock
-from altyn.p2p.errors import Misbehaving
+from altyn.p2p.errors import Disconnect, Misbehaving
 from altyn.p2p.kinds import PeerKind
 from altyn.p2p.limits import PROTOCOL_VERSION
 from altyn.p2p.messages import (
@@ -46,12 +46,21 @@ class LightSync:
     """The PeerHandler of a light node, and what can be asked of its peers."""
 
     def __init__(
-        self, chain: HeaderChain, filters: FilterChain, clock: Clock, offload: Offload, *, beat: float = BEAT
+        self,
+        chain: HeaderChain,
+        filters: FilterChain,
+        clock: Clock,
+        offload: Offload,
+        *,
+        remove_node: Callable[[str, int], object],
+        beat: float = BEAT,
     ) -> None:
+        """`remove_node` is told the address of a peer that lied, so that it is not dialled again."""
         self._chain = chain
         self._filters = filters
         self._clock = clock
         self._offload = offload
+        self._remove_node = remove_node
         self._beat = beat
         self._headers = HeaderSync(chain, ask_everybody=True)
         self._broadcast = Broadcast()
@@ -116,7 +125,7 @@ class LightSync:
             guarded=peer.kind in (PeerKind.OUTBOUND_FULL_RELAY, PeerKind.BLOCK_RELAY_ONLY),
             keep=False,
         )
-        light = LightPeer(peer, chain, self._chain.network, self._offload)
+        light = LightPeer(peer, chain, self._chain.network, self._offload, self._banish)
         self.peers[peer.id] = light
         log.info("%s %s connected: %s", peer, peer.address, peer.features.user_agent)
         if not light.serves_filters:
@@ -128,11 +137,15 @@ class LightSync:
             self._filters.add(light)
 
     async def message_received(self, peer: Peer, message: Message) -> None:
-        """Handle a message. Raises Misbehaving."""
+        """Handle a message. Raises Disconnect."""
         light = self.peers[peer.id]
         match message:
             case Headers(headers=headers):
-                await self._add_headers(light, headers)
+                try:
+                    await self._add_headers(light, headers)
+                except Misbehaving as lie:
+                    self._banish(peer, lie.reason)
+                    raise Disconnect(lie.reason) from None
             case Inv(items=items):
                 for item in items:
                     if item.type == InventoryType.BLOCK:
@@ -151,6 +164,14 @@ class LightSync:
             light.left()
             self._headers.remove(peer.id)
             self._filters.remove(peer.id)
+
+    def _banish(self, peer: Peer, reason: str) -> None:
+        """End the connection to a liar. Other nodes forgive those that their operator named; a light node has nothing
+        to go by but what peers say, so it does not call them again.
+        """
+        log.warning("%s %s lied and is dropped: %s", peer, peer.address, reason)
+        self._remove_node(peer.address.host, peer.address.port)
+        peer.disconnect(reason)
 
     # --- headers ---
 

@@ -1,0 +1,139 @@
+"""Whole nodes in one process, in simulated time, on links that can be slow and can be cut."""
+
+import asyncio
+import dataclasses
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Self
+
+from altyn.consensus.hashes import sha256
+from altyn.consensus.networks import REGTEST, Network
+from altyn.node.full import FullNode
+from altyn.node.lifetime import Surroundings
+from altyn.node.light.node import LightNode
+from altyn.node.offload import Inline
+from altyn.node.settings import Settings
+from altyn.node.testnet.clock import SimulatedClock
+from altyn.node.testnet.links import Link, Links
+
+ANYONE = b"\x00\x20" + sha256(b"\x51")
+"""P2WSH of OP_TRUE: what simulated miners are paid to, so that anyone can spend it."""
+_POLL = 0.05
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class SimulatedNode:
+    """A full node on a host of its own."""
+
+    host: str
+    node: FullNode
+
+    @property
+    def tip(self) -> bytes:
+        """The hash of its best block."""
+        return self.node.chain.tip.hash
+
+    async def mine(self, count: int = 1, script_pubkey: bytes = ANYONE) -> bytes:
+        """Mine blocks and return the hash of the last."""
+        hashes = await self.node.miner.generate(count, script_pubkey)
+        return hashes[-1]
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class SimulatedLight:
+    """A light node on a host of its own."""
+
+    host: str
+    node: LightNode
+
+    @property
+    def tip(self) -> bytes:
+        """The hash of its best header."""
+        return self.node.chain.tip.hash
+
+
+class SimulatedNetwork:
+    """Nodes, links and chance, all from one seed: two runs of the same steps are the same. Needs a SimulatedLoop.
+
+    Use `async with SimulatedNetwork.open(seed=1) as network`; leaving it stops all nodes.
+    """
+
+    def __init__(self, network: Network, seed: int, latency: float, nodes: AsyncExitStack) -> None:
+        """Use `open` instead."""
+        self.network = network
+        self.clock = SimulatedClock()
+        self.links = Links(latency=latency)
+        self.random = random.Random(seed)
+        self.hosts: list[str] = []
+        self._nodes = nodes
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, *, network: Network = REGTEST, seed: int = 1, latency: float = 0.05) -> AsyncIterator[Self]:
+        """Make an empty network; `latency` is that of its links, seconds one way."""
+        async with AsyncExitStack() as nodes:
+            yield cls(network, seed, latency, nodes)
+
+    async def add_node(self, **settings: object) -> SimulatedNode:
+        """Start a full node that listens; `settings` are fields of Settings."""
+        host = self._next_host()
+        chosen = self._settings(blockfilterindex=True, peerblockfilters=True, bind=(host,), **settings)
+        node = await self._nodes.enter_async_context(
+            FullNode.open(chosen, surroundings=self.surroundings(host), beat=0.25)
+        )
+        return SimulatedNode(host, node)
+
+    async def add_light(self, *peers: "SimulatedNode | str", **settings: object) -> SimulatedLight:
+        """Start a light node that keeps connections to `peers`, nodes or hosts."""
+        host = self._next_host()
+        hosts = tuple(peer if isinstance(peer, str) else peer.host for peer in peers)
+        chosen = self._settings(addnode=hosts, **settings)
+        node = await self._nodes.enter_async_context(
+            LightNode.open(chosen, surroundings=self.surroundings(host), beat=0.25)
+        )
+        return SimulatedLight(host, node)
+
+    def link(self, one: SimulatedNode, other: SimulatedNode, latency: float | None = None) -> Link:
+        """Have `one` keep a connection to `other`; return the link between them, which can be cut and restored."""
+        link = self.links.between(one.host, other.host)
+        if latency is not None:
+            link.latency = latency
+        one.node.connections.add_node(other.host, self.network.port)
+        return link
+
+    async def until(self, condition: Callable[[], bool], *, within: float) -> None:
+        """Let time pass until `condition` holds. Raises TimeoutError after `within` simulated seconds."""
+        async with asyncio.timeout(within):
+            while not condition():  # noqa: ASYNC110 - simulated time passes at once
+                await asyncio.sleep(_POLL)
+
+    async def agree(self, *nodes: "SimulatedNode | SimulatedLight", within: float) -> bytes:
+        """Let time pass until all nodes have the same tip; return it. Raises TimeoutError."""
+        await self.until(lambda: len({node.tip for node in nodes}) == 1, within=within)
+        return nodes[0].tip
+
+    def surroundings(self, host: str) -> Surroundings:
+        """Return what a node on `host` takes from outside."""
+        return Surroundings(
+            self.clock,
+            Inline(),
+            random.Random(self.random.getrandbits(64)),
+            self.links.dialer(host),
+            self.links.listener(host),
+            in_memory=True,
+        )
+
+    def _next_host(self) -> str:
+        self.hosts.append(f"10.0.{len(self.hosts) >> 8}.{(len(self.hosts) & 255) + 1}")
+        return self.hosts[-1]
+
+    def _settings(self, **fields: object) -> Settings:
+        network = self.network
+        return dataclasses.replace(
+            Settings(),
+            chain=network.chain,
+            network=network,
+            port=network.port,
+            **fields,  # type: ignore[arg-type]
+        )
