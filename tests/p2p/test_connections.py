@@ -111,7 +111,7 @@ async def test_a_switched_off_network_has_no_connections() -> None:
         await one.peer()
         other.connections.set_network_active(False)
         await until(lambda: not one.connections.peers and not other.connections.peers)
-        await asyncio.sleep(300)
+        await asyncio.sleep(280)
         assert not one.connections.peers
         with pytest.raises(Disconnect, match="switched off"):
             await other.connections.connect(NODE, PORT)

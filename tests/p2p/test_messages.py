@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from altyn.consensus.block import Block as ConsensusBlock
 from altyn.consensus.block import Header
-from altyn.consensus.encoding import EncodingError, compact_size
+from altyn.consensus.encoding import Cursor, EncodingError, compact_size
 from altyn.consensus.transaction import OutPoint, Transaction, TxIn, TxOut
 from altyn.p2p import messages
 from altyn.p2p.addresses import Endpoint, NetworkAddress, NetworkId, TimedAddress
 from altyn.p2p.errors import Disconnect, Misbehaving
 from altyn.p2p.messages import MESSAGES, Inventory, InventoryType, Message, Prefilled
+from altyn.p2p.messages.codec import Fixed, ListOf
 
 HASH, OTHER_HASH = bytes(range(32)), bytes(range(32, 64))
 HEADER = Header(0x20000000, HASH, OTHER_HASH, 1_700_000_000, 0x207FFFFF, 5)
@@ -245,3 +246,31 @@ def test_indexes_of_blocktxn_are_differences_below_sixteen_bits() -> None:
     assert messages.GetBlockTransactions(HASH, (0, 1, 5)).payload()[32:].hex() == "03000003"
     with pytest.raises(EncodingError, match="differential value overflow"):
         messages.GetBlockTransactions.parse(HASH + b"\2\xfd\xff\xff\0")
+
+
+def test_positions_in_a_compact_block_stay_below_sixteen_bits() -> None:
+    first = b"\xfd\xff\xff" + PLAIN.raw  # position 65535
+    one = HEADER.raw + bytes(8) + b"\0" + b"\1" + first
+    assert messages.CompactBlock.parse(one).prefilled == (Prefilled(65535, PLAIN),)
+    with pytest.raises(EncodingError, match="indexes overflowed 16 bits"):
+        messages.CompactBlock.parse(HEADER.raw + bytes(8) + b"\0" + b"\2" + first + b"\0" + PLAIN.raw)
+
+
+@pytest.mark.parametrize("services", [b"\xfd\xfc\x00", b"\xfe\xff\xff\0\0", b"\xff" + b"\xff" * 4 + bytes(4)])
+def test_services_in_addrv2_have_one_encoding(services: bytes) -> None:
+    with pytest.raises(EncodingError, match="non-canonical"):
+        messages.AddrV2.parse(b"\1" + bytes(4) + services + b"\1\4" + bytes(6))
+
+
+def test_a_list_is_not_begun_when_its_count_cannot_be_true() -> None:
+    class Counting(Fixed):
+        reads = 0
+
+        def read(self, cursor: Cursor) -> bytes:
+            self.reads += 1
+            return super().read(cursor)
+
+    codec = Counting(36)
+    with pytest.raises(EncodingError, match="end of data"):
+        ListOf(codec).read(Cursor(b"\5" + bytes(4 * 36)))
+    assert codec.reads == 0

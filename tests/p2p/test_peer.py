@@ -204,7 +204,12 @@ async def test_malformed_messages_are_only_ignored_where_core_is_to_be_followed(
 
 @pytest.mark.parametrize("permission", [Permission.NONE, Permission.NO_BAN])
 async def test_noban_peers_may_misbehave(permission: Permission) -> None:
-    def fail(peer: Peer, message: Message) -> None:
+    async def fail_later() -> None:
+        raise Misbehaving("as comes out later")
+
+    def fail(peer: Peer, message: Message) -> Settlement:
+        if isinstance(message, Headers):
+            return fail_later()
         raise Misbehaving("as the handler finds")
 
     async with node(fail) as one:
@@ -214,6 +219,7 @@ async def test_noban_peers_may_misbehave(permission: Permission) -> None:
         await caller.send(FeeFilter(1))
         if permission is Permission.NO_BAN:
             await caller.send_raw("inv", b"\xfd\x51\xc3")
+            await caller.send(Headers(()))
             await caller.sync()
             one.handler.connected[0].punish("found out later")
             await caller.sync()
@@ -607,6 +613,7 @@ async def test_last_words_are_heard_before_we_hang_up() -> None:
         peer.send(FeeFilter(9))
         peer.disconnect("enough")
         peer.send(FeeFilter(10))
+        await asyncio.sleep(0.5)
         assert (await caller.until_closed()).count("feefilter") == 1
         assert str(peer.ended) == "enough"
 
