@@ -135,8 +135,9 @@ class TransactionRelay:
             self._peers[peer_id].fee_filter = feerate
 
     def fee_filter(self, peer_id: int) -> int:
-        """Return what the peer asked for, satoshis per 1,000 virtual bytes."""
-        return self._peers[peer_id].fee_filter
+        """Return what the peer asked for, satoshis per 1,000 virtual bytes; 0 for a peer that is not here."""
+        peer = self._peers.get(peer_id)
+        return peer.fee_filter if peer else 0
 
     def is_wanted(self, peer_id: int) -> bool:
         """Whether transactions are announced to the peer at all."""
