@@ -1,6 +1,7 @@
 """Why a script fails."""
 
 from enum import Enum
+from typing import NoReturn
 
 
 class ScriptErrorCode(Enum):
@@ -88,3 +89,8 @@ class ScriptError(Exception):
 
     def __str__(self) -> str:
         return self.code.text
+
+
+def fail(code: ScriptErrorCode) -> NoReturn:
+    """Raise ScriptError."""
+    raise ScriptError(code)

@@ -11,7 +11,7 @@ from altyn.consensus.limits import (
     SEQUENCE_LOCKTIME_MASK,
     SEQUENCE_LOCKTIME_TYPE_FLAG,
 )
-from altyn.consensus.script.errors import ScriptError, ScriptErrorCode
+from altyn.consensus.script.errors import ScriptError, ScriptErrorCode, fail
 from altyn.consensus.script.flags import (
     CLEANSTACK,
     DISCOURAGE_OP_SUCCESS,
@@ -96,18 +96,18 @@ class TransactionChecker:
         hash_type = SIGHASH_DEFAULT
         if len(signature) != 64:
             if len(signature) != 65:
-                raise ScriptError(ScriptErrorCode.SCHNORR_SIG_SIZE)
+                fail(ScriptErrorCode.SCHNORR_SIG_SIZE)
             hash_type = signature[64]
             if hash_type == SIGHASH_DEFAULT:
-                raise ScriptError(ScriptErrorCode.SCHNORR_SIG_HASHTYPE)
+                fail(ScriptErrorCode.SCHNORR_SIG_HASHTYPE)
             signature = signature[:64]
         digest = self.cache.taproot(
             self.index, hash_type, execution.annex_hash, execution.leaf_hash, execution.code_separator
         )
         if digest is None:
-            raise ScriptError(ScriptErrorCode.SCHNORR_SIG_HASHTYPE)
+            fail(ScriptErrorCode.SCHNORR_SIG_HASHTYPE)
         if not self.secp.verify_schnorr(public_key, signature, digest):
-            raise ScriptError(ScriptErrorCode.SCHNORR_SIG)
+            fail(ScriptErrorCode.SCHNORR_SIG)
 
     def check_commitment(self, control: bytes, program: bytes, leaf: bytes) -> bool:
         return check_commitment(self.secp, control, program, leaf)
@@ -137,12 +137,12 @@ def verify_script(
     WITNESS needs P2SH among the flags, CLEANSTACK needs both. Raises ScriptError.
     """
     if flags & SIGPUSHONLY and not is_push_only(script_sig):
-        raise ScriptError(ScriptErrorCode.SIG_PUSHONLY)
+        fail(ScriptErrorCode.SIG_PUSHONLY)
     program = witness_program(script_pubkey) if flags & WITNESS else None
     if program is not None and not script_sig:
         # The two pushes of such an output leave its program on the stack, and nothing else can come of them.
         if not is_true(program[1]):
-            raise ScriptError(ScriptErrorCode.EVAL_FALSE)
+            fail(ScriptErrorCode.EVAL_FALSE)
         _verify_witness_program(*program, witness, flags, checker, nested=False)
         return
 
@@ -152,33 +152,33 @@ def verify_script(
     pushed = stack.copy() if flags & P2SH else []
     evaluate(stack, script_pubkey, flags, checker)
     if not stack or not is_true(stack[-1]):
-        raise ScriptError(ScriptErrorCode.EVAL_FALSE)
+        fail(ScriptErrorCode.EVAL_FALSE)
 
     if program is not None:
-        raise ScriptError(ScriptErrorCode.WITNESS_MALLEATED)
+        fail(ScriptErrorCode.WITNESS_MALLEATED)
 
     witness_used = False
     if flags & P2SH and is_p2sh(script_pubkey):
         if not is_push_only(script_sig):
-            raise ScriptError(ScriptErrorCode.SIG_PUSHONLY)
+            fail(ScriptErrorCode.SIG_PUSHONLY)
         stack = pushed
         redeem_script = stack.pop()
         evaluate(stack, redeem_script, flags, checker)
         if not stack or not is_true(stack[-1]):
-            raise ScriptError(ScriptErrorCode.EVAL_FALSE)
+            fail(ScriptErrorCode.EVAL_FALSE)
         if flags & WITNESS:
             program = witness_program(redeem_script)
             if program is not None:
                 witness_used = True
                 if script_sig != push(redeem_script):
-                    raise ScriptError(ScriptErrorCode.WITNESS_MALLEATED_P2SH)
+                    fail(ScriptErrorCode.WITNESS_MALLEATED_P2SH)
                 _verify_witness_program(*program, witness, flags, checker, nested=True)
                 del stack[1:]
 
     if flags & CLEANSTACK and len(stack) != 1:
-        raise ScriptError(ScriptErrorCode.CLEANSTACK)
+        fail(ScriptErrorCode.CLEANSTACK)
     if flags & WITNESS and witness and not witness_used:
-        raise ScriptError(ScriptErrorCode.WITNESS_UNEXPECTED)
+        fail(ScriptErrorCode.WITNESS_UNEXPECTED)
 
 
 def _verify_witness_program(
@@ -188,16 +188,16 @@ def _verify_witness_program(
     if version == 0:
         if len(program) == 32:
             if not witness:
-                raise ScriptError(ScriptErrorCode.WITNESS_PROGRAM_WITNESS_EMPTY)
+                fail(ScriptErrorCode.WITNESS_PROGRAM_WITNESS_EMPTY)
             *stack, script = witness
             if sha256(script) != program:
-                raise ScriptError(ScriptErrorCode.WITNESS_PROGRAM_MISMATCH)
+                fail(ScriptErrorCode.WITNESS_PROGRAM_MISMATCH)
         elif len(program) == 20:
             if len(witness) != 2:
-                raise ScriptError(ScriptErrorCode.WITNESS_PROGRAM_MISMATCH)
+                fail(ScriptErrorCode.WITNESS_PROGRAM_MISMATCH)
             stack, script = list(witness), p2pkh(program)
         else:
-            raise ScriptError(ScriptErrorCode.WITNESS_PROGRAM_WRONG_LENGTH)
+            fail(ScriptErrorCode.WITNESS_PROGRAM_WRONG_LENGTH)
         _execute_witness_script(stack, script, flags, checker, WITNESS_V0, None)
     elif version == 1 and len(program) == 32 and not nested:
         if flags & TAPROOT:
@@ -205,13 +205,13 @@ def _verify_witness_program(
     elif version == 1 and program == ANCHOR_PROGRAM and not nested:
         pass  # anyone can spend an anchor
     elif flags & DISCOURAGE_UPGRADABLE_WITNESS_PROGRAM:
-        raise ScriptError(ScriptErrorCode.DISCOURAGE_UPGRADABLE_WITNESS_PROGRAM)
+        fail(ScriptErrorCode.DISCOURAGE_UPGRADABLE_WITNESS_PROGRAM)
 
 
 def _verify_taproot(program: bytes, witness: Sequence[bytes], flags: int, checker: Checker) -> None:
     """Check a taproot spend, by key or by script (BIP341). Raises ScriptError."""
     if not witness:
-        raise ScriptError(ScriptErrorCode.WITNESS_PROGRAM_WITNESS_EMPTY)
+        fail(ScriptErrorCode.WITNESS_PROGRAM_WITNESS_EMPTY)
     stack = list(witness)
     execution = Execution()
     if len(stack) >= 2 and stack[-1] and stack[-1][0] == ANNEX_TAG:
@@ -222,16 +222,16 @@ def _verify_taproot(program: bytes, witness: Sequence[bytes], flags: int, checke
     control, script = stack.pop(), stack.pop()
     nodes, rest = divmod(len(control) - CONTROL_BASE_SIZE, CONTROL_NODE_SIZE)
     if rest or not 0 <= nodes <= CONTROL_MAX_NODES:
-        raise ScriptError(ScriptErrorCode.TAPROOT_WRONG_CONTROL_SIZE)
+        fail(ScriptErrorCode.TAPROOT_WRONG_CONTROL_SIZE)
     version = control[0] & LEAF_VERSION_MASK
     execution.leaf_hash = leaf_hash(script, version)
     if not checker.check_commitment(control, program, execution.leaf_hash):
-        raise ScriptError(ScriptErrorCode.WITNESS_PROGRAM_MISMATCH)
+        fail(ScriptErrorCode.WITNESS_PROGRAM_MISMATCH)
     if version == LEAF_VERSION_TAPSCRIPT:
         execution.weight_left = len(serialize_witness(witness)) + SIGNATURE_WEIGHT
         _execute_witness_script(stack, script, flags, checker, TAPSCRIPT, execution)
     elif flags & DISCOURAGE_UPGRADABLE_TAPROOT_VERSION:
-        raise ScriptError(ScriptErrorCode.DISCOURAGE_UPGRADABLE_TAPROOT_VERSION)
+        fail(ScriptErrorCode.DISCOURAGE_UPGRADABLE_TAPROOT_VERSION)
 
 
 def _execute_witness_script(
@@ -243,18 +243,18 @@ def _execute_witness_script(
         for opcode, _, _ in script_operations(script):
             if opcode in OP_SUCCESSES:
                 if flags & DISCOURAGE_OP_SUCCESS:
-                    raise ScriptError(ScriptErrorCode.DISCOURAGE_OP_SUCCESS)
+                    fail(ScriptErrorCode.DISCOURAGE_OP_SUCCESS)
                 return
         if len(stack) > MAX_STACK_SIZE:
-            raise ScriptError(ScriptErrorCode.STACK_SIZE)
+            fail(ScriptErrorCode.STACK_SIZE)
     for element in stack:
         if len(element) > MAX_SCRIPT_ELEMENT_SIZE:
-            raise ScriptError(ScriptErrorCode.PUSH_SIZE)
+            fail(ScriptErrorCode.PUSH_SIZE)
     evaluate(stack, script, flags, checker, version, execution)
     if len(stack) != 1:
-        raise ScriptError(ScriptErrorCode.CLEANSTACK)
+        fail(ScriptErrorCode.CLEANSTACK)
     if not is_true(stack[0]):
-        raise ScriptError(ScriptErrorCode.EVAL_FALSE)
+        fail(ScriptErrorCode.EVAL_FALSE)
 
 
 # Signature operations
