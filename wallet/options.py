@@ -170,7 +170,9 @@ def backend_of(options: Options) -> RpcBackend:
         credentials = Credentials(None, options.rpc_user, password)
     else:
         credentials = Credentials(cookie)
-    return RpcBackend(url, credentials, timeout=options.rpc_timeout or 300.0)
+    backend = RpcBackend(url, credentials, timeout=options.rpc_timeout or 300.0)
+    click.get_current_context().call_on_close(backend.close)
+    return backend
 
 
 def open_wallet(options: Options) -> Wallet:

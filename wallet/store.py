@@ -23,6 +23,8 @@ _MAGIC = b"SQLite format 3\0"
 _KEPT_BLOCKS = 2_000
 """Hashes of this many of the last blocks are kept, and of every thousandth before, to find where chains part."""
 _SPARSE = 1_000
+LOCK_PATIENCE = 5.0
+"""Seconds to wait for another program that has the wallet open."""
 
 _FIRST_SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -144,7 +146,7 @@ class Store:
 
     @classmethod
     def _connect(cls, path: Path) -> Self:
-        connection = sqlite3.connect(path, timeout=5.0, isolation_level=None)
+        connection = sqlite3.connect(path, timeout=LOCK_PATIENCE, isolation_level=None)
         self = cls(path, connection)
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -10,6 +10,7 @@ from altyn.consensus.networks import REGTEST
 from altyn.wallet.encryption import KeyDerivation
 from altyn.wallet.wallet import Wallet
 from tests.wallet.fake_node import FakeNode
+from tests.wallet.fake_server import FakeServer, serving
 
 WORDS = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about"
 QUICK = KeyDerivation(cost=1 << 4)
@@ -42,3 +43,10 @@ def open_wallet(tmp_path: Path, node: FakeNode) -> Iterator[Callable[..., Wallet
 @pytest.fixture
 def wallet(open_wallet: Callable[..., Wallet]) -> Wallet:
     return open_wallet()
+
+
+@pytest.fixture
+def server(node: FakeNode, tmp_path: Path) -> Iterator[FakeServer]:
+    """The node behind JSON-RPC."""
+    with serving(node, tmp_path) as fake:
+        yield fake
