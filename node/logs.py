@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from math import log2
 from pathlib import Path
 
-from altyn.consensus.networks import Network
 from altyn.node.chain.tree import Entry
 from altyn.node.events import TipChanged
 from altyn.node.options import SettingsError
@@ -147,9 +146,6 @@ def log_start(settings: Settings, version: str, arguments: list[str]) -> None:
 
 class TipLog:
     """Writes a line for every new tip, as Core's UpdateTip does."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
 
     def __call__(self, event: object) -> None:
         """Receive an event."""

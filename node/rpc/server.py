@@ -4,8 +4,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,6 +108,7 @@ class RpcServer:
         self._timeout = timeout
         self._allowed = [_network(text) for text in ("127.0.0.0/8", "::1", *allowed)]
         self._warmup = "RPC server started"
+        self._runner: web.AppRunner | None = None
 
     def warm_up(self, status: str) -> None:
         """Say what start-up is doing, to everybody who calls meanwhile."""
@@ -120,12 +120,11 @@ class RpcServer:
             self.methods.add(group)
         self._warmup = ""
 
-    @asynccontextmanager
-    async def serving(self, addresses: Sequence[tuple[str, int]]) -> AsyncIterator[list[tuple[str, int]]]:
-        """Listen on the addresses, at least one of which must be free; yields those in use. Raises OSError."""
+    async def listen(self, addresses: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Listen on the addresses, at least one of which must be free; return those in use. Raises OSError."""
         application = web.Application(client_max_size=MAX_BODY)
         application.router.add_route("*", "/", self._handle)
-        runner = web.AppRunner(
+        runner = self._runner = web.AppRunner(
             application,
             access_log=None,
             handle_signals=False,
@@ -134,8 +133,15 @@ class RpcServer:
         )
         await runner.setup()
         try:
-            yield await _listen(runner, addresses)
-        finally:
+            return await _listen(runner, addresses)
+        except OSError:
+            await runner.cleanup()
+            raise
+
+    async def close(self) -> None:
+        """Answer nobody any more: what is being worked on gets two seconds to finish."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
             await runner.cleanup()
 
     async def _handle(self, http: web.Request) -> web.StreamResponse:

@@ -1,0 +1,183 @@
+"""Running a node in the foreground: log, RPC server, node, signals, and how it all ends."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from enum import Enum
+
+from altyn.node.full import FullNode
+from altyn.node.lifetime import NodeError, background, real_surroundings, worker_threads
+from altyn.node.light.node import LightNode
+from altyn.node.logs import TipLog, log_start, logging_to
+from altyn.node.options import SettingsError
+from altyn.node.rpc.auth import Users, make_cookie
+from altyn.node.rpc.groups import full_groups, light_groups
+from altyn.node.rpc.server import RpcServer
+from altyn.node.settings import Settings
+from altyn.node.storage.errors import StoreError
+from altyn.node.storage.folder import DataFolder
+from altyn.node.testnet.lifeline import starter_gone
+from altyn.node.version import VERSION
+from altyn.p2p.clock import SystemClock
+
+log = logging.getLogger(__name__)
+
+_LIGHT_THREADS = 2
+
+
+class Kind(Enum):
+    """What runs."""
+
+    FULL = "full node"
+    LIGHT = "light node"
+
+
+Ready = Callable[[Sequence[tuple[str, int]]], None]
+"""Called when the node answers everything, with the addresses of its RPC server."""
+
+
+def run(
+    settings: Settings,
+    kind: Kind,
+    *,
+    arguments: Sequence[str] = (),
+    for_people: bool = False,
+    wallets_folder: bool = False,
+    ready: Ready = lambda addresses: None,
+) -> int:
+    """Run a node until it is told to stop; return the exit status. What went wrong is one line on standard error.
+
+    `arguments` are for the log. `wallets_folder` makes the empty folder that Core's tests look for.
+    """
+    try:
+        with DataFolder.open(settings.datadir, settings.network):
+            pass  # refused before anything is written into a folder that is not ours, or in use
+        with logging_to(settings, for_people=for_people), _pid_file(settings):
+            try:
+                log_start(settings, VERSION, list(arguments))
+                if wallets_folder:
+                    (settings.folder / "wallets").mkdir(exist_ok=True)
+                asyncio.run(_serve(settings, kind, ready))
+                log.info("Shutdown: done")
+            except asyncio.CancelledError:  # told to stop while it was starting
+                log.info("Shutdown: interrupted while starting")
+            except (SettingsError, NodeError, StoreError) as error:
+                log.error("Error: %s", error)
+                return _fail(str(error))
+            except Exception:  # the boundary of the program: the log has the traceback, the user one line
+                log.exception("bug in the node")
+                return _fail(f"internal error; {settings.path(settings.debuglogfile)} has the details")
+    except (SettingsError, StoreError, OSError) as error:
+        return _fail(str(error))
+    return 0
+
+
+def _fail(text: str) -> int:
+    print(f"Error: {text}", file=sys.stderr)
+    return 1
+
+
+@contextmanager
+def _pid_file(settings: Settings) -> Iterator[None]:
+    path = settings.path(settings.pid)
+    path.write_text(f"{os.getpid()}\n")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+class _Ending:
+    """Signals and `stop`: they stop the node, or what comes before it is there."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self.node: FullNode | LightNode | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self.now)
+
+    def now(self) -> None:
+        """Stop."""
+        if self.node is not None:
+            self.node.stop()
+        elif self._task is not None:
+            self._task.cancel()
+
+    def later(self, seconds: float) -> None:
+        """Stop in a while."""
+        self._loop.call_later(seconds, self.now)
+
+
+async def _serve(settings: Settings, kind: Kind, ready: Ready) -> None:
+    ending = _Ending()
+    threads = worker_threads(settings.par) if kind is Kind.FULL else _LIGHT_THREADS
+    async with _rpc(settings) as (server, addresses), real_surroundings(threads, settings.mocktime) as surroundings:
+        clock = surroundings.clock
+        assert isinstance(clock, SystemClock)
+        server.warm_up("Loading block index…")
+        if kind is Kind.FULL:
+            async with FullNode.open(settings, surroundings=surroundings) as full:
+                groups = full_groups(full, server.methods, clock, ending.later)
+                await _answer(full, groups, server, ending, lambda: ready(addresses))
+        else:
+            async with LightNode.open(settings, surroundings=surroundings) as light:
+                groups = light_groups(light, server.methods, clock, ending.later)
+                await _answer(light, groups, server, ending, lambda: ready(addresses))
+
+
+async def _answer(
+    node: FullNode | LightNode, groups: list[object], server: RpcServer, ending: _Ending, ready: Callable[[], None]
+) -> None:
+    ending.node = node
+    node.events.subscribe(TipLog())
+    server.ready(groups)
+    log.info("Done loading")
+    ready()
+    async with background(_stop_without_starter(ending)):
+        await node.run()
+    log.info("Shutdown: in progress...")
+    await server.close()  # who called has the answer; nobody asks a node that is going
+
+
+async def _stop_without_starter(ending: _Ending) -> None:
+    await starter_gone()
+    log.info("the process that started this node is gone: stopping")
+    ending.now()
+
+
+@asynccontextmanager
+async def _rpc(settings: Settings) -> AsyncIterator[tuple[RpcServer, list[tuple[str, int]]]]:
+    """Serve RPC; the cookie is there before anybody is answered."""
+    cookie = make_cookie(settings)
+    server = RpcServer(
+        Users.from_settings(settings, cookie),
+        threads=settings.rpcthreads,
+        work_queue=settings.rpcworkqueue,
+        timeout=float(settings.rpcservertimeout),
+        allowed=settings.rpcallowip,
+    )
+    if not settings.server:
+        yield server, []
+        return
+    if cookie is not None:
+        cookie.write()
+    try:
+        addresses = await server.listen(settings.rpc_addresses)
+    except OSError as error:
+        log.info("no address for RPC: %s", error)
+        if cookie is not None:
+            cookie.remove()
+        raise NodeError(
+            f"Unable to start HTTP server on port {settings.rpcport}, is it in use? See debug log for details."
+        ) from error
+    try:
+        yield server, addresses
+    finally:
+        await server.close()
+        if cookie is not None:
+            cookie.remove()
