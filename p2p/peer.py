@@ -283,7 +283,7 @@ class Peer:
         elif self._handshake.expects(kind):
             message = self._read(kind, frame)
             if message is not None:
-                await self._shake_hands(message)
+                await self._shake_hands(message, tasks)
         elif self._features is None or kind in _HANDSHAKE_ONLY:
             log.debug("%s: ignoring %s at this time", self, frame.command)
         elif kind is Ping and self._features.common_version < PING_NONCE_VERSION:
@@ -303,7 +303,7 @@ class Peer:
         log.info("%s: %s", self, text)
         return None
 
-    async def _shake_hands(self, message: Message) -> None:
+    async def _shake_hands(self, message: Message, tasks: asyncio.TaskGroup) -> None:
         for answer in self._handshake.feed(message):
             self.send(answer)
         if self._features is None and self._handshake.stage is Stage.DONE:
@@ -311,7 +311,7 @@ class Peer:
             await self._handler.peer_connected(self)
             self.ready.set()
             for early in self._handshake.early.values():
-                await self._handler.message_received(self, early)
+                await self._dispatch(early, 0, tasks)
 
     async def _dispatch(self, message: Message, size: int, tasks: asyncio.TaskGroup) -> None:
         if isinstance(message, Pong):

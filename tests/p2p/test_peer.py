@@ -661,7 +661,7 @@ async def test_a_handler_is_called_for_one_message_at_a_time() -> None:
         inside -= 1
 
     async with node() as one:
-        one.handler.message_received = slow  # type: ignore[method-assign,assignment]
+        one.handler.message_received = slow  # type: ignore[method-assign]
         caller = await one.call()
         await caller.handshake()
         await caller.send(*[FeeFilter(1)] * 5)
