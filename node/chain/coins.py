@@ -7,9 +7,9 @@ from altyn.consensus.transaction import Coin, OutPoint
 from altyn.node.storage.coins import CoinStore
 from altyn.node.storage.layout import decode_coin
 
-_FRESH_COST = 280
+_FRESH_COST = 200
 """Bytes that a coin takes in the cache beside its own: outpoint, bytes object, its share of the dictionary."""
-_CHANGED_COST = 240
+_CHANGED_COST = 165
 """Bytes of a coin remembered as spent."""
 
 
