@@ -1,0 +1,203 @@
+"""`altyn`: nodes, calls, mining and local networks, for people."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from altyn.node.cli import mine as mining
+from altyn.node.cli.output import ArgumentError, named_arguments, positional_arguments, result_text
+from altyn.node.cli.run import Kind, run
+from altyn.node.cli.testnet import testnet
+from altyn.node.options import Option, SettingsError
+from altyn.node.rpc.amounts import JsonNumber
+from altyn.node.rpc.client import RpcClient, RpcFailure, Unreachable
+from altyn.node.settings import ALTYN_STYLE, OPTIONS, Settings, load
+from altyn.node.version import VERSION
+
+_NETWORKS = ("mainnet", "testnet3", "testnet4", "signet", "regtest")
+_NETWORK_FLAGS = {"chain", "regtest", "signet", "testnet", "testnet4", "includeconf"}
+_FOR_CALLS = ("datadir", "rpcport", "rpcuser", "rpcpassword", "rpccookiefile", "conf")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="altyn")
+def main() -> None:
+    """Run and use Altyn, a Bitcoin-protocol node.
+
+    \b
+    altyn testnet up        a local network of real nodes, with money on it
+    altyn node              a full node (regtest, unless --network says otherwise)
+    altyn light             a light node
+    altyn rpc getblockcount ask a running node
+    """
+
+
+def _click_option(option: Option) -> click.Option:
+    """Make the option of a command from a declaration; what it is left out for is decided by the settings."""
+    name = f"--{option.name}"
+    if option.is_flag:
+        return click.Option([f"{name}/--no{option.name}"], default=None, help=option.help, hidden=not option.common)
+    return click.Option(
+        [name],
+        multiple=option.many,
+        metavar=option.value_name.upper() or "VALUE",
+        help=option.help,
+        hidden=not option.common,
+    )
+
+
+def _with_settings(names: Sequence[str]) -> Callable[[Any], Any]:
+    """Give a command `--network` and the options called `names`, in the order of their declaration."""
+
+    def decorate(command: click.Command) -> click.Command:
+        network = click.Option(
+            ["--network"], type=click.Choice(_NETWORKS), default=None, help="Which chain; regtest when left out."
+        )
+        command.params += [network, *(_click_option(OPTIONS[name]) for name in names)]
+        return command
+
+    return decorate
+
+
+_ALL = tuple(name for name in OPTIONS if name not in _NETWORK_FLAGS)
+
+
+def _arguments(values: dict[str, Any]) -> list[str]:
+    """Turn what click read into words that the settings read."""
+    words = []
+    for name, value in values.items():
+        option = "chain" if name == "network" else name.replace("_", "-")
+        if value is None or value == ():
+            continue
+        for each in value if isinstance(value, tuple) else (value,):
+            text = str(int(each)) if isinstance(each, bool) else str(each)
+            words.append(f"-{option}={text}")
+    return words
+
+
+def _settings(words: Sequence[str]) -> Settings:
+    try:
+        return load(words, environ=os.environ, defaults=ALTYN_STYLE)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _run(kind: Kind, values: dict[str, Any]) -> None:
+    if values.get("datadir"):
+        Path(values["datadir"]).expanduser().mkdir(parents=True, exist_ok=True)
+    words = _arguments(values)
+    settings = _settings(words)
+
+    def ready(addresses: Sequence[tuple[str, int]]) -> None:
+        where = f"http://{addresses[0][0]}:{addresses[0][1]}" if addresses else "off"
+        click.echo(f"Altyn {VERSION}: a {kind.value} on {settings.network.name}")
+        click.echo(f"  RPC   {where}")
+        click.echo(f"  data  {settings.folder}")
+        click.echo(
+            f"  ask   altyn rpc --network {settings.network.name} --datadir {settings.datadir} getblockchaininfo"
+        )
+        click.echo("  stop  Ctrl-C")
+
+    raise SystemExit(run(settings, kind, arguments=words, for_people=True, ready=ready))
+
+
+@_with_settings(_ALL)
+@main.command()
+def node(**values: Any) -> None:
+    """Run a full node in the foreground.
+
+    \b
+    altyn node
+    altyn node --network signet --datadir ~/signet
+    """
+    _run(Kind.FULL, values)
+
+
+@_with_settings(_ALL)
+@main.command()
+def light(**values: Any) -> None:
+    """Run a light node in the foreground: it keeps headers and filters, and needs full nodes as peers.
+
+    \b
+    altyn light --connect 127.0.0.1:18444 --datadir ~/light --rpcport 18500
+    """
+    _run(Kind.LIGHT, values)
+
+
+def _client(values: dict[str, Any]) -> RpcClient:
+    """Return a client of the node that the options name, by URL or by its data directory."""
+    url, cookie_file = values.pop("rpc_url", None), values.pop("rpc_cookie_file", None)
+    settings = _settings(_arguments(values))
+    url, cookie_file = _where(settings, url, cookie_file)
+    try:
+        return RpcClient(url, cookie_file=cookie_file, parse_float=JsonNumber)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _where(settings: Settings, url: str | None, cookie_file: Path | None) -> tuple[str, Path | None]:
+    if url is None:
+        user = f"{settings.rpcuser}:{settings.rpcpassword}@" if settings.rpcpassword else ""
+        url = f"http://{user}127.0.0.1:{settings.rpcport}"
+    return url, cookie_file or settings.path(settings.rpccookiefile)
+
+
+_url_options = (
+    click.option("--rpc-url", metavar="URL", help="Address of the node: http://[user:password@]host:port."),
+    click.option("--rpc-cookie-file", type=click.Path(path_type=Path), help="Its cookie, if not in the data folder."),
+)
+
+
+def _with_url(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_url_options):
+        command = option(command)
+    return command
+
+
+@_with_settings(_FOR_CALLS)
+@main.command("rpc", context_settings={"ignore_unknown_options": True})
+@click.argument("method")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("--named", is_flag=True, help="ARGUMENTS are name=value.")
+@_with_url
+def rpc(method: str, arguments: tuple[str, ...], named: bool, **values: Any) -> None:
+    """Call METHOD of a running node and print the result.
+
+    \b
+    altyn rpc getblockcount
+    altyn rpc getblock 0f91... 2
+    altyn rpc --named getblockhash height=5
+    """
+    client = _client(values)
+    try:
+        params: Any = named_arguments(method, arguments) if named else positional_arguments(method, arguments)
+        text = result_text(client.call(method, params))
+    except (RpcFailure, Unreachable, ArgumentError) as error:
+        raise click.ClickException(str(error)) from error
+    if text:
+        click.echo(text)
+
+
+@_with_settings(_FOR_CALLS)
+@main.command()
+@click.argument("address")
+@click.option("--blocks", type=click.IntRange(min=0), default=1, show_default=True, help="How many; 0 for no end.")
+@_with_url
+def mine(address: str, blocks: int, rpc_url: str | None, rpc_cookie_file: Path | None, **values: Any) -> None:
+    """Mine blocks that pay ADDRESS, on any node that has getblocktemplate.
+
+    \b
+    altyn mine bcrt1q... --blocks 5
+    altyn mine bcrt1q... --rpc-url http://user:password@127.0.0.1:18443
+    """
+    url, cookie_file = _where(_settings(_arguments(values)), rpc_url, rpc_cookie_file)
+    mining.run(url, cookie_file, address, blocks)
+
+
+main.add_command(testnet)
+
+if __name__ == "__main__":
+    main()
