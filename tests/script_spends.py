@@ -32,9 +32,12 @@ def spending(
     return Transaction(version, [txin], [TxOut(AMOUNT - 100, b"\x51")], lock_time)
 
 
-def result(tx: Transaction, script_pubkey: bytes, flags: int = MANDATORY) -> str:
-    """Return "OK", or the name of the error with which the first input of `tx` fails to spend `script_pubkey`."""
-    cache = SighashCache(tx, [TxOut(AMOUNT, script_pubkey)] * len(tx.inputs))
+def result(tx: Transaction, script_pubkey: bytes, flags: int = MANDATORY, spent: Sequence[TxOut] | None = None) -> str:
+    """Return "OK", or the name of the error with which the first input of `tx` fails to spend `script_pubkey`.
+
+    All inputs spend the same, unless `spent` says what.
+    """
+    cache = SighashCache(tx, spent or [TxOut(AMOUNT, script_pubkey)] * len(tx.inputs))
     checker = TransactionChecker(tx, 0, AMOUNT, cache, SECP)
     try:
         verify_script(tx.inputs[0].script_sig, script_pubkey, tx.inputs[0].witness, flags, checker)

@@ -55,7 +55,7 @@ class SighashCache:
         self.tx = tx
         self.spent_outputs = spent_outputs
         self._outputs: tuple[bytes, bytes] | None = None
-        self._blank: tuple[bytes, bytes] | None = None
+        self._blank: tuple[bytes, bytes, bytes] | None = None
         self._head_v0: tuple[bytes, bytes, bytes] | None = None
         self._prefixes: dict[int, _Hash] = {}
         self._taproot: tuple[bytes, bytes] | None = None
@@ -88,9 +88,9 @@ class SighashCache:
         if hash_type & SIGHASH_ANYONECANPAY:
             preimage = b"".join((raw[:4], b"\x01", *own, outputs, tail))
         else:
-            head, blank = self._blank or self._make_blank()
+            head, blank, blank_without_sequences = self._blank or self._make_blank()
             if output_type in {SIGHASH_NONE, SIGHASH_SINGLE}:
-                blank = b"".join([prevout + bytes(5) for prevout, _, _, _ in tx.inputs])
+                blank = blank_without_sequences
             start = index * _BLANK_INPUT_SIZE
             preimage = b"".join((head, blank[:start], *own, blank[start + _BLANK_INPUT_SIZE :], outputs, tail))
         return sha256(sha256(preimage).digest()).digest()
@@ -101,11 +101,12 @@ class SighashCache:
         made = self._outputs = compact_size(len(self.tx.outputs)) + outputs, outputs
         return made
 
-    def _make_blank(self) -> tuple[bytes, bytes]:
-        """Return version and count of inputs, and all inputs with empty scripts."""
+    def _make_blank(self) -> tuple[bytes, bytes, bytes]:
+        """Return version and count of inputs, all inputs with empty scripts, and those with sequences of zero."""
         inputs = self.tx.inputs
         blank = b"".join([prevout + b"\x00" + _pack_u32(sequence) for prevout, _, sequence, _ in inputs])
-        made = self._blank = self.tx.raw[:4] + compact_size(len(inputs)), blank
+        unsequenced = b"".join([prevout + bytes(5) for prevout, _, _, _ in inputs])
+        made = self._blank = self.tx.raw[:4] + compact_size(len(inputs)), blank, unsequenced
         return made
 
     # Segwit version 0
