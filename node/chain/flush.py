@@ -76,6 +76,8 @@ class Flusher:
     async def flush(self) -> None:
         """Write the state of this moment, and return when it is durable. Raises StoreError."""
         async with self._turn:
+            if self.has_failed:
+                raise StoreError("an earlier flush could not be written: restart the node")
             tip = self._tip()
             if not (self._changed or self._coins.size or self._indexes.are_dirty or self._is_elsewhere(tip)):
                 return
@@ -85,20 +87,23 @@ class Flusher:
             self._changed = set()
             layer = self._coins.freeze()
             self._indexes.freeze()
+            written: list[bool] = []
             try:
-                await self._offload(self._write, headers, tip.hash, layer)
-            except StoreError:
-                self.has_failed = True
-                raise
-            self._coins.thaw()
-            self._indexes.thaw()
-            self._checkpoint("flush-end")
-            log.debug("flush ends")
+                await self._offload(self._write, headers, tip.hash, layer, written)
+            finally:  # a cancelled flush has been written too, when `offload` returns
+                if written:
+                    self._coins.thaw()
+                    self._indexes.thaw()
+                    self._checkpoint("flush-end")
+                    log.debug("flush ends")
+                else:
+                    self.has_failed = True
 
     def _is_elsewhere(self, tip: Entry) -> bool:
         return self._stores.coins.best_block != tip.hash
 
-    def _write(self, headers: Sequence[HeaderRecord], best_block: bytes, coins: CoinLayer) -> None:
+    def _write(self, headers: Sequence[HeaderRecord], best_block: bytes, coins: CoinLayer, written: list[bool]) -> None:
         self._stores.write(headers, best_block, coins, self._checkpoint)
         self._checkpoint("flush-indexes")
         self._indexes.write()
+        written.append(True)
