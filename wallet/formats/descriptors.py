@@ -121,7 +121,7 @@ class Descriptor:
     @property
     def is_solvable(self) -> bool:
         """Whether it says how to spend, keys aside (Core: IsSolvable)."""
-        return self.name not in {"raw", "addr", "rawtr"} and (self.inner is None or self.inner.is_solvable)
+        return self.name not in {"raw", "addr"} and (self.inner is None or self.inner.is_solvable)
 
     @property
     def has_private_keys(self) -> bool:
