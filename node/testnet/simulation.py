@@ -78,7 +78,8 @@ class SimulatedNetwork:
     async def add_node(self, **settings: object) -> SimulatedNode:
         """Start a full node that listens; `settings` are fields of Settings."""
         host = self._next_host()
-        chosen = self._settings(blockfilterindex=True, peerblockfilters=True, bind=(host,), **settings)
+        served = {"blockfilterindex": True, "peerblockfilters": True, "bind": (host,)}
+        chosen = self._settings(**served | settings)
         node = await self._nodes.enter_async_context(
             FullNode.open(chosen, surroundings=self.surroundings(host), beat=0.25)
         )

@@ -1,16 +1,99 @@
-"""Full nodes among themselves, in simulated time."""
+"""Full nodes among themselves and with scripted peers, in simulated time."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
+from builders import Drawing, block_on, chain, coin, solve, spend
+from scripted_node import ScriptedNode
 
-from altyn.node.testnet.simulation import SimulatedNetwork
+from altyn.consensus.block import Block
+from altyn.consensus.transaction import Transaction, TxIn
+from altyn.node.testnet.simulation import SimulatedNetwork, SimulatedNode
+from altyn.p2p.kinds import PeerKind, Services
+from altyn.p2p.messages import Block as BlockMessage
+from altyn.p2p.messages import (
+    CFCheckpoint,
+    CFHeaders,
+    CFilter,
+    FeeFilter,
+    GetCFCheckpoint,
+    GetCFHeaders,
+    GetCFilters,
+    GetData,
+    GetHeaders,
+    Headers,
+    Inv,
+    Inventory,
+    InventoryType,
+    Message,
+    NotFound,
+    SendHeaders,
+    Tx,
+)
+from altyn.p2p.messages import Mempool as MempoolMessage
+
+NOW = 1_700_000_000
+
+
+class World:
+    """A simulated network, and scripted peers of its nodes."""
+
+    def __init__(self, network: SimulatedNetwork, stack: AsyncExitStack) -> None:
+        self.network = network
+        self._stack = stack
+        self._hosts = 0
+
+    async def call(self, node: SimulatedNode, script: ScriptedNode) -> None:
+        """Have a scripted peer call a node."""
+        self._hosts += 1
+        surroundings = self.network.surroundings(f"10.9.0.{self._hosts}")
+        await self._stack.enter_async_context(script.serve(surroundings, call=node.host))
+        await self.until(lambda: bool(script.peers))
+
+    async def be_called(self, node: SimulatedNode, script: ScriptedNode) -> None:
+        """Have a node open an automatic outbound connection to a scripted peer."""
+        self._hosts += 1
+        host = f"10.9.0.{self._hosts}"
+        await self._stack.enter_async_context(script.serve(self.network.surroundings(host)))
+        await node.node.connections.connect(host, self.network.network.port, PeerKind.OUTBOUND_FULL_RELAY)
+        await self.until(lambda: bool(script.peers))
+
+    async def until(self, condition: object, within: float = 60) -> None:
+        await self.network.until(condition, within=within)  # type: ignore[arg-type]
+
+    async def heard(self, script: ScriptedNode, kind: type[Message]) -> Message:
+        """Wait for a message of one kind and return the last of them."""
+        await self.until(lambda: bool(script.requests(kind)))
+        return script.requests(kind)[-1]
 
 
 @pytest.fixture
-async def network() -> AsyncIterator[SimulatedNetwork]:
-    async with SimulatedNetwork.open(seed=7) as made:
-        yield made
+async def world() -> AsyncIterator[World]:
+    async with SimulatedNetwork.open(seed=7) as network, AsyncExitStack() as stack:
+        yield World(network, stack)
+
+
+@pytest.fixture
+def network(world: World) -> SimulatedNetwork:
+    return world.network
+
+
+@pytest.fixture(scope="module")
+def drawing() -> Drawing:
+    return chain("g a1..a120", start=NOW - 121 * 60)
+
+
+def first_blocks(drawing: Drawing, count: int) -> list[Block]:
+    return [drawing["g"], *drawing.line(f"a1..a{count}")]
+
+
+async def feed(node: SimulatedNode, blocks: list[Block]) -> None:
+    for block in blocks[1:]:
+        await node.node.chain.add_block(block)
+
+
+# --- among nodes of ours ---
 
 
 async def test_a_new_node_fetches_the_whole_chain(network: SimulatedNetwork) -> None:
@@ -30,3 +113,373 @@ async def test_nodes_agree_again_after_a_partition(network: SimulatedNetwork) ->
     tip = await alice.mine(2)
     link.restore()
     await network.until(lambda: bob.tip == tip, within=60)
+
+
+async def test_blocks_and_payments_travel_along_a_line_of_nodes(network: SimulatedNetwork, drawing: Drawing) -> None:
+    nodes = [await network.add_node(quickrelay=True) for _ in range(4)]
+    for one, other in zip(nodes, nodes[1:], strict=False):
+        network.link(one, other)
+    await feed(nodes[0], first_blocks(drawing, 110))
+    await network.agree(*nodes, within=60)
+    tx = spend(coin(drawing["a1"]))
+    child = spend(coin(tx))
+    await nodes[-1].node.acceptance.accept(tx)
+    await nodes[-1].node.acceptance.accept(child)
+    await network.until(lambda: all(child.txid in each.node.mempool for each in nodes), within=5)
+    await nodes[0].mine()
+    await network.agree(*nodes, within=5)
+    assert all(len(each.node.mempool) == 0 for each in nodes)
+
+
+async def test_payments_arrive_under_the_usual_delays_too(network: SimulatedNetwork, drawing: Drawing) -> None:
+    nodes = [await network.add_node() for _ in range(3)]
+    network.link(nodes[0], nodes[1])
+    network.link(nodes[1], nodes[2])
+    await feed(nodes[0], first_blocks(drawing, 110))
+    await network.agree(*nodes, within=60)
+    tx = spend(coin(drawing["a1"]))
+    await nodes[0].node.acceptance.accept(tx)
+    await network.until(lambda: tx.txid in nodes[2].node.mempool, within=90)
+
+
+async def test_a_transaction_submitted_alone_reaches_the_first_peer_that_comes(
+    network: SimulatedNetwork, drawing: Drawing
+) -> None:
+    alice, bob = await network.add_node(), await network.add_node()
+    for node in (alice, bob):
+        await feed(node, first_blocks(drawing, 110))
+    tx = spend(coin(drawing["a1"]))
+    await alice.node.acceptance.accept(tx)
+    alice.node.sync.offer(tx)
+    network.link(bob, alice)
+    await network.until(lambda: tx.txid in bob.node.mempool, within=60)
+
+
+async def test_ten_nodes_in_a_ring_follow_a_reorganisation(network: SimulatedNetwork) -> None:
+    nodes = [await network.add_node() for _ in range(10)]
+    for index, node in enumerate(nodes):
+        network.link(node, nodes[index - 1])
+    await nodes[0].mine(3)
+    await network.agree(*nodes, within=120)
+    west, east = nodes[:5], nodes[5:]
+    network.links.isolate(*(node.host for node in west))
+    await west[2].mine(4)
+    await east[2].mine(10)
+    await network.agree(*west, within=120)
+    await network.agree(*east, within=120)
+    assert west[0].tip != east[0].tip
+    network.links.heal()
+    assert await network.agree(*nodes, within=300) == east[0].tip
+    assert nodes[0].node.chain.tip.height == 13
+
+
+# --- headers and blocks ---
+
+
+async def test_blocks_are_asked_of_several_peers_sixteen_at_a_time(world: World, drawing: Drawing) -> None:
+    node = await world.network.add_node()
+    blocks = first_blocks(drawing, 100)
+    sources = [ScriptedNode(blocks), ScriptedNode(blocks)]
+    for source in sources:
+        source.silent = {GetData}
+        await world.be_called(node, source)
+        source.announce(100)
+    await world.until(lambda: all(source.requests(GetData) for source in sources))
+    asked = [[item.hash for request in source.requests(GetData) for item in request.items] for source in sources]  # type: ignore[attr-defined]
+    assert [len(hashes) for hashes in asked] == [16, 16]
+    assert set(asked[0]).isdisjoint(asked[1])
+    for source in sources:
+        source.silent = set()
+        for peer in source.peers:
+            for message in source.requests(GetData):
+                for answer in source.answer(message):
+                    peer.send(answer)
+    await world.until(lambda: node.tip == blocks[-1].hash)
+
+
+async def test_a_peer_that_owes_a_block_for_too_long_is_replaced(world: World, drawing: Drawing) -> None:
+    node = await world.network.add_node()
+    blocks = first_blocks(drawing, 30)
+    mute, honest = ScriptedNode(blocks), ScriptedNode(blocks)
+    mute.silent = {GetData}
+    await world.be_called(node, mute)
+    await world.until(lambda: bool(mute.requests(GetData)))
+    await world.be_called(node, honest)
+    await world.until(lambda: node.tip == blocks[-1].hash, within=1200)
+    assert mute.gone
+    assert not honest.gone
+
+
+async def test_a_new_block_is_announced_by_header_where_that_was_asked_for(world: World, drawing: Drawing) -> None:
+    node = await world.network.add_node()
+    blocks = first_blocks(drawing, 110)
+    await feed(node, blocks)
+    plain, modern = ScriptedNode(blocks), ScriptedNode(blocks)
+    for script in (plain, modern):
+        await world.call(node, script)
+        script.announce()
+    modern.peers[0].send(SendHeaders())
+    await world.until(lambda: plain.requests(SendHeaders) and modern.requests(SendHeaders))
+    tip = await node.mine()
+    headers = await world.heard(modern, Headers)
+    assert isinstance(headers, Headers)
+    assert [header.hash for header in headers.headers] == [tip]
+    await world.until(
+        lambda: Inventory(InventoryType.BLOCK, tip) in [i for inv in plain.requests(Inv) for i in inv.items]  # type: ignore[attr-defined]
+    )
+    assert not plain.requests(Headers)
+
+
+async def test_an_announced_block_is_fetched_from_whoever_announced_it(world: World, drawing: Drawing) -> None:
+    node = await world.network.add_node()
+    await feed(node, first_blocks(drawing, 110))
+    script = ScriptedNode(first_blocks(drawing, 110))
+    await world.call(node, script)
+    script.extend([drawing["a111"]])
+    script.announce()
+    await world.until(lambda: node.tip == drawing["a111"].hash, within=2)
+
+
+async def test_headers_that_do_not_connect_make_the_node_ask(world: World, drawing: Drawing) -> None:
+    node = await world.network.add_node()
+    await feed(node, first_blocks(drawing, 100))
+    script = ScriptedNode(first_blocks(drawing, 120))
+    script.silent = {GetHeaders}
+    await world.call(node, script)
+    await world.until(lambda: bool(script.requests(GetHeaders)))
+    script.silent = set()
+    script.peers[0].send(Headers(()))
+    script.announce()
+    await world.until(lambda: node.tip == drawing["a120"].hash)
+    assert not script.gone
+
+
+INVALID_BLOCKS = ["bad-cb-amount", "bad-txnmrklroot", "high-hash", "bad-diffbits", "prev-blk-not-found"]
+
+
+def invalid_block(drawing: Drawing, reason: str) -> Block:
+    tip = drawing["a110"].header
+    good = block_on(tip, 111)
+    match reason:
+        case "bad-cb-amount":
+            return block_on(tip, 111, fees=1)
+        case "bad-txnmrklroot":
+            return solve(Block(good.header, [*good.transactions, spend(coin(drawing["a1"]))]), fix_root=False)
+        case "bad-diffbits":
+            return block_on(tip, 111, bits=0x207FFFFE)
+        case "prev-blk-not-found":
+            return block_on(good.header, 112)
+    nonce = next(nonce for nonce in range(100) if _hash_with(good, nonce)[31] >= 0x80)
+    return Block(_header_with(good, nonce), good.transactions)
+
+
+@pytest.mark.parametrize("reason", INVALID_BLOCKS)
+async def test_a_peer_that_sends_an_invalid_block_is_dropped(
+    world: World, drawing: Drawing, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = await world.network.add_node()
+    blocks = first_blocks(drawing, 110)
+    await feed(node, blocks)
+    script = ScriptedNode(blocks)
+    await world.call(node, script)
+    script.peers[0].send(BlockMessage(invalid_block(drawing, reason)))
+    await world.until(lambda: bool(script.gone))
+    assert reason in caplog.text
+    assert node.tip == blocks[-1].hash
+
+
+async def test_a_pong_comes_after_everything_before_it_is_done(world: World, drawing: Drawing) -> None:
+    node = await world.network.add_node()
+    await feed(node, first_blocks(drawing, 110))
+    script = ScriptedNode(first_blocks(drawing, 110))
+    await world.call(node, script)
+    peer = script.peers[0]
+    tx = spend(coin(drawing["a1"]))
+    peer.send(BlockMessage(drawing["a111"]))
+    peer.send(Tx(tx))
+    peer.ping()
+    answered = peer.stats.min_ping
+    await world.until(lambda: peer.ping_wait is None or peer.stats.min_ping != answered)
+    assert node.tip == drawing["a111"].hash
+    assert tx.txid in node.node.mempool
+
+
+# --- transactions ---
+
+
+def invalid_payment(drawing: Drawing) -> Transaction:
+    """Spend P2WSH of OP_TRUE with the witness of another script."""
+    good = spend(coin(drawing["a1"]))
+    return Transaction(2, [TxIn(good.inputs[0].prevout, b"", 0, (b"\x00",))], good.outputs)
+
+
+async def test_a_peer_that_sends_an_invalid_transaction_is_dropped(world: World, drawing: Drawing) -> None:
+    node = await world.network.add_node()
+    await feed(node, first_blocks(drawing, 110))
+    script = ScriptedNode(first_blocks(drawing, 110))
+    await world.call(node, script)
+    script.peers[0].send(Tx(invalid_payment(drawing)))
+    await world.until(lambda: bool(script.gone))
+    assert len(node.node.mempool) == 0
+
+
+async def test_a_transaction_is_asked_of_one_peer_and_then_of_the_next(world: World, drawing: Drawing) -> None:
+    node = await world.network.add_node()
+    await feed(node, first_blocks(drawing, 110))
+    tx = spend(coin(drawing["a1"]))
+    scripts = [ScriptedNode(first_blocks(drawing, 110)) for _ in range(2)]
+    for script in scripts:
+        script.silent = {GetData}
+        await world.call(node, script)
+        wtx = script.peers[0].features.wtxid_relay
+        assert wtx
+        script.peers[0].send(Inv((Inventory(InventoryType.WTX, tx.wtxid),)))
+    await world.until(lambda: any(script.requests(GetData) for script in scripts))
+    assert sum(len(script.requests(GetData)) for script in scripts) == 1
+    await world.until(lambda: all(script.requests(GetData) for script in scripts), within=120)
+
+
+async def test_an_orphan_waits_for_its_parent(world: World, drawing: Drawing) -> None:
+    node = await world.network.add_node()
+    await feed(node, first_blocks(drawing, 110))
+    script = ScriptedNode(first_blocks(drawing, 110))
+    script.silent = {GetData}
+    await world.call(node, script)
+    parent = spend(coin(drawing["a1"]))
+    child = spend(coin(parent))
+    script.peers[0].send(Tx(child))
+    request = await world.heard(script, GetData)
+    assert isinstance(request, GetData)
+    assert [item.hash for item in request.items] == [parent.txid]
+    script.peers[0].send(Tx(parent))
+    await world.until(lambda: child.txid in node.node.mempool)
+
+
+async def test_a_fee_filter_is_sent_and_honoured(world: World, drawing: Drawing) -> None:
+    node = await world.network.add_node()
+    await feed(node, first_blocks(drawing, 110))
+    script = ScriptedNode(first_blocks(drawing, 110))
+    await world.call(node, script)
+    theirs = await world.heard(script, FeeFilter)
+    assert isinstance(theirs, FeeFilter)
+    assert theirs.feerate == 1000
+    cheap, dear = spend(coin(drawing["a1"]), fee=200), spend(coin(drawing["a2"]), fee=5000)
+    script.peers[0].send(FeeFilter(20_000))
+    script.peers[0].ping()
+    await world.until(lambda: script.peers[0].ping_wait is None)
+    for tx in (cheap, dear):
+        await node.node.acceptance.accept(tx)
+    await world.until(lambda: bool(script.transactions))
+    await world.network.until(lambda: script.transactions == [dear], within=1)
+
+
+async def test_during_the_first_sync_transactions_are_neither_wanted_nor_taken(world: World) -> None:
+    old = chain("g a1..a101")
+    node = await world.network.add_node()
+    blocks = first_blocks(old, 101)
+    await feed(node, blocks)
+    assert node.node.chain.is_initial_block_download
+    script = ScriptedNode(blocks)
+    await world.call(node, script)
+    theirs = await world.heard(script, FeeFilter)
+    assert isinstance(theirs, FeeFilter)
+    assert theirs.feerate == 9_170_997
+    script.peers[0].send(Tx(spend(coin(old["a1"]))))
+    script.peers[0].ping()
+    await world.until(lambda: script.peers[0].ping_wait is None)
+    assert len(node.node.mempool) == 0
+
+
+async def test_a_node_for_blocks_only_drops_who_announces_transactions(world: World, drawing: Drawing) -> None:
+    node = await world.network.add_node(blocksonly=True)
+    await feed(node, first_blocks(drawing, 110))
+    script = ScriptedNode(first_blocks(drawing, 110))
+    await world.call(node, script)
+    script.peers[0].send(Inv((Inventory(InventoryType.WTX, bytes(32)),)))
+    await world.until(lambda: bool(script.gone))
+
+
+# --- answers ---
+
+
+async def asked(world: World, drawing: Drawing, *messages: Message, **settings: object) -> ScriptedNode:
+    """Send messages to a node with 110 blocks, wait until it has worked on them, and return what listened."""
+    node = await world.network.add_node(**settings)
+    await feed(node, first_blocks(drawing, 110))
+    script = ScriptedNode(first_blocks(drawing, 110), services=Services.NONE)
+    await world.call(node, script)
+    peer = script.peers[0]
+    for message in messages:
+        peer.send(message)
+    peer.ping()
+    await world.until(lambda: bool(script.gone) or peer.ping_wait is None)
+    return script
+
+
+async def test_headers_are_served_after_the_fork(world: World, drawing: Drawing) -> None:
+    locator = (b"\x07" * 32, drawing["a100"].hash)
+    script = await asked(world, drawing, GetHeaders(70016, locator))
+    (answer,) = script.requests(Headers)
+    assert isinstance(answer, Headers)
+    assert list(answer.headers) == [block.header for block in drawing.line("a101..a110")]
+
+
+async def test_blocks_are_served_with_and_without_witnesses(world: World, drawing: Drawing) -> None:
+    block = drawing["a5"]
+    items = tuple(Inventory(kind, block.hash) for kind in (InventoryType.BLOCK, InventoryType.WITNESS_BLOCK))
+    script = await asked(world, drawing, GetData(items))
+    answers = script.requests(BlockMessage)
+    assert [answer.block.hash for answer in answers] == [block.hash] * 2  # type: ignore[attr-defined]
+    assert answers[1].block.raw == block.raw  # type: ignore[attr-defined]
+
+
+async def test_what_is_not_there_is_not_found(world: World, drawing: Drawing) -> None:
+    item = Inventory(InventoryType.WTX, b"\x01" * 32)
+    script = await asked(world, drawing, GetData((item,)))
+    assert script.requests(NotFound) == [NotFound((item,))]
+
+
+async def test_filters_are_served(world: World, drawing: Drawing) -> None:
+    stop = drawing["a110"].hash
+    honest = ScriptedNode(first_blocks(drawing, 110))
+    requests = [GetCFHeaders(0, 5, stop), GetCFilters(0, 100, stop), GetCFCheckpoint(0, stop)]
+    script = await asked(world, drawing, *requests)
+    expected = [answer for request in requests for answer in honest.answer(request)]
+    got = [message for message in script.received if isinstance(message, (CFHeaders, CFilter, CFCheckpoint))]
+    assert got == expected
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        lambda stop: GetCFilters(1, 0, stop),
+        lambda stop: GetCFilters(0, 0, b"\x05" * 32),
+        lambda stop: GetCFilters(0, 111, stop),
+        lambda stop: GetCFHeaders(0, 4_000_000_000, stop),
+    ],
+    ids=["type", "block", "height", "height of headers"],
+)
+async def test_a_bad_request_for_filters_ends_the_connection(
+    world: World, drawing: Drawing, request_of: object
+) -> None:
+    script = await asked(world, drawing, request_of(drawing["a110"].hash))  # type: ignore[operator]
+    assert script.gone
+
+
+async def test_filters_that_are_not_served_are_not_to_be_asked_for(world: World, drawing: Drawing) -> None:
+    script = await asked(world, drawing, GetCFilters(0, 0, drawing["a110"].hash), peerblockfilters=False)
+    assert script.gone
+
+
+async def test_the_mempool_is_not_for_everybody(world: World, drawing: Drawing) -> None:
+    script = await asked(world, drawing, MempoolMessage())
+    assert script.gone
+
+
+def _header_with(block: Block, nonce: int) -> object:
+    old = block.header
+    return type(old)(old.version, old.prev_hash, old.merkle_root, old.time, old.bits, nonce)
+
+
+def _hash_with(block: Block, nonce: int) -> bytes:
+    return _header_with(block, nonce).hash  # type: ignore[attr-defined,no-any-return]
