@@ -23,6 +23,8 @@ KNOWN_BEFORE_BIRTH = 144
 _RESCAN_BEFORE_BIRTH = 2_016
 _MOST_RESTARTS = 20
 _HARMLESS_REJECTIONS = {-27}
+_NOT_YET = ("non-final", "non-BIP68-final", "bad-txns-premature-spend-of-coinbase")
+"""After a reorganisation to a lower height: the payment is good again some blocks later."""
 _HARMLESS_REASONS = ("txn-already-in-mempool", "txn-already-known", "txn-same-nonwitness-data-in-mempool")
 
 Progress = Callable[[int, int, int], None]
@@ -229,14 +231,20 @@ class Scanner:
 
     def rebroadcast(self) -> None:
         """Hand every pending payment to the node again; what it refuses has failed, and its coins are free."""
+        waiting: set[bytes] = set()
         for entry in self._store.transactions(State.PENDING):
-            current = self._store.transaction(entry.transaction.txid)
+            tx = entry.transaction
+            current = self._store.transaction(tx.txid)
             if current is None or current.state is not State.PENDING:  # failed with its parent, just now
                 continue
+            if any(txin.prevout.txid in waiting for txin in tx.inputs):
+                waiting.add(tx.txid)
+                continue
             try:
-                self._backend.broadcast(entry.transaction.raw)
+                self._backend.broadcast(tx.raw)
             except Rejected as error:
-                if error.code in _HARMLESS_REJECTIONS or str(error).startswith(_HARMLESS_REASONS):
-                    continue
-                with self._store.batch():
-                    self._fail(entry.transaction.txid, State.FAILED, f"the node refused it: {error}")
+                if str(error).startswith(_NOT_YET):
+                    waiting.add(tx.txid)
+                elif error.code not in _HARMLESS_REJECTIONS and not str(error).startswith(_HARMLESS_REASONS):
+                    with self._store.batch():
+                        self._fail(tx.txid, State.FAILED, f"the node refused it: {error}")

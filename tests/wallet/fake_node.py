@@ -127,6 +127,8 @@ class FakeNode:
             return
         if any(tx.txid == other.txid for block in self.blocks for other in block.transactions):
             raise Rejected("Transaction outputs already in utxo set", -27)
+        if tx.lock_time > self.height:
+            raise Rejected("non-final", -26)
         unspent = self.unspent()
         prevouts = [txin.prevout for txin in tx.inputs]
         if any(prevout not in unspent for prevout in prevouts):

@@ -263,6 +263,20 @@ def test_a_payment_the_node_no_longer_takes_fails_and_frees_its_coins(
     assert rich.balance().spendable == 8 * COIN
 
 
+def test_payments_that_a_lower_chain_does_not_take_yet_wait(rich: Wallet, node: FakeNode) -> None:
+    node.mine(5)
+    rich.sync()
+    parent = rich.send([(FAR, 4 * COIN)], PASSPHRASE)
+    child = rich.send([(FAR, 7 * COIN // 2)], PASSPHRASE)
+    node.drop(3)
+    node.mempool.clear()
+    rich.sync()
+    assert states(rich)[2:] == [State.PENDING] * 2  # their lock time lies ahead
+    node.mine(3)
+    rich.sync()
+    assert node.mempool.keys() == {parent.transaction.txid, child.transaction.txid}
+
+
 def test_a_payment_confirmed_meanwhile_is_not_taken_for_refused(rich: Wallet, node: FakeNode) -> None:
     payment = rich.send([(FAR, COIN)], PASSPHRASE)
     scan_only = rich._scanner()
