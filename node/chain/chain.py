@@ -251,10 +251,13 @@ class Chain:
     @property
     def is_initial_block_download(self) -> bool:
         """Whether the tip has not been recent and worked enough since the start (Core: IsInitialBlockDownload)."""
+        self._note_synchronised()
+        return not self._is_synchronised
+
+    def _note_synchronised(self) -> None:
         if not self._is_synchronised:
             recent = self.tip.time >= self._clock.now() - self.options.max_tip_age
             self._is_synchronised = recent and self.tip.chain_work >= self.network.minimum_chain_work
-        return not self._is_synchronised
 
     @property
     def verification_progress(self) -> float:
@@ -452,6 +455,7 @@ class Chain:
             if reorganises:
                 self._checkpoint("reorganise-end")
         self._candidates.drop_weaker(self.tip)
+        self._note_synchronised()
         if self._has_moved:
             for listener in self._listeners:
                 await listener.settled()
