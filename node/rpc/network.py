@@ -211,7 +211,7 @@ def peer_form(peer: Peer, sync: SyncState) -> dict[str, Json]:
     }
     for name, seconds in (("pingtime", stats.ping_time), ("minping", stats.min_ping), ("pingwait", peer.ping_wait)):
         if seconds is not None:
-            form[name] = float(seconds)
+            form[name] = round(float(seconds), 6)
     return form | {
         "version": features.version if features else 0,
         "subver": features.user_agent if features else "",

@@ -176,19 +176,7 @@ class RawTransactionMethods:
     )
     def decodescript(self, hexstring: Annotated[str, Text("the hex-encoded script")]) -> Json:
         """Decode a hex-encoded script."""
-        script = hex_from_json(hexstring, "argument")
-        answer = self._forms.script(script, with_hex=False)
-        template = classify(script)
-        if not _can_wrap(script, template):
-            return answer
-        network = self._forms.network
-        answer["p2sh"] = encode_address(p2sh_of(script), network)
-        wrapped = _witness_form(script, template)
-        if wrapped is not None:
-            segwit = self._forms.script(wrapped, inner=script)
-            segwit["p2sh-segwit"] = encode_address(p2sh_of(wrapped), network)
-            answer["segwit"] = segwit
-        return answer
+        return decode_script(hex_from_json(hexstring, "argument"), self._forms)
 
     @method(
         "Util",
@@ -209,6 +197,21 @@ class RawTransactionMethods:
             "scriptPubKey": script.hex(),
         }
         return answer | describe_address(script)
+
+
+def decode_script(script: bytes, forms: Forms) -> dict[str, Json]:
+    """Show a script, and the addresses that it would have inside P2SH and P2WSH (Core: decodescript)."""
+    answer = forms.script(script, with_hex=False)
+    template = classify(script)
+    if not _can_wrap(script, template):
+        return answer
+    answer["p2sh"] = encode_address(p2sh_of(script), forms.network)
+    wrapped = _witness_form(script, template)
+    if wrapped is not None:
+        segwit = forms.script(wrapped, inner=script)
+        segwit["p2sh-segwit"] = encode_address(p2sh_of(wrapped), forms.network)
+        answer["segwit"] = segwit
+    return answer
 
 
 def describe_address(script: bytes) -> dict[str, Json]:

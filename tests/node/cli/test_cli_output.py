@@ -1,0 +1,85 @@
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from altyn.node.cli.altyn import main
+from altyn.node.cli.altyn_cli import CliError, call
+from altyn.node.cli.altynd import help_text
+from altyn.node.cli.output import ArgumentError, indented, named_arguments, positional_arguments, result_text
+from altyn.node.rpc.json_text import dump, parse
+from altyn.node.settings import OPTIONS
+
+HASH = "00" * 32
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "params"),
+    [
+        ("getblock", [HASH, "2"], [HASH, 2]),
+        ("getblockhash", ["100"], [100]),
+        ("sendrawtransaction", ["01", "0.10"], '["01",0.10]'),
+        ("addnode", ["127.0.0.1:1", "onetry", "false"], ["127.0.0.1:1", "onetry", False]),
+        ("getblocktemplate", ['{"rules": ["segwit"]}'], [{"rules": ["segwit"]}]),
+        ("disconnectnode", ["", "7"], ["", 7]),
+        ("nobodyknows", ["1", "x", "[2]", '"q"', "null"], [1, "x", [2], '"q"', None]),
+    ],
+)
+def test_words_become_what_the_method_takes(method: str, words: list[str], params: Any) -> None:
+    assert dump(positional_arguments(method, words)) == (params if isinstance(params, str) else dump(params))
+
+
+def test_named_words_may_be_mixed_with_others() -> None:
+    assert named_arguments("getblock", [HASH, "verbose=1"]) == {"args": [HASH], "verbose": 1}
+    assert named_arguments("help", ["command=stop=1"]) == {"command": "stop=1"}
+
+
+def test_a_word_that_should_be_json_and_is_not_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="Error parsing JSON: abc"):
+        positional_arguments("getblockhash", ["abc"])
+
+
+def test_results_are_printed_as_bitcoin_cli_prints_them() -> None:
+    assert result_text(None) == ""
+    assert result_text("text") == "text"
+    assert result_text(True) == "true"
+    assert result_text(parse('{"a": 1.50, "b": [], "c": [1, "ü"]}')) == (
+        '{\n  "a": 1.50,\n  "b": [\n  ],\n  "c": [\n    1,\n    "ü"\n  ]\n}'
+    )
+    value = {"x": [{"y": {}}], "z": "\n"}
+    assert json.loads(indented(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("options", "command", "status", "text"),
+    [
+        (["-regtest"], [], 1, "error: too few parameters (need at least command)"),
+        (["-regtest", "-datadir=."], ["uptime"], 1, "error: Could not locate RPC credentials."),
+        (["-regtest", "-rpcpassword=x", "-rpcport=1"], ["uptime"], 1, "error: no node answers at 127.0.0.1:1"),
+    ],
+)
+def test_what_cannot_be_asked_ends_with_a_line(options: list[str], command: list[str], status: int, text: str) -> None:
+    with pytest.raises(CliError) as caught:
+        call(options, command)
+    assert caught.value.status == status
+    assert text in str(caught.value)
+
+
+def test_all_options_are_in_the_help_of_the_daemon() -> None:
+    text = help_text()
+    assert all(f"  -{name}" in text for name in OPTIONS)
+
+
+@pytest.mark.parametrize("command", ["node", "light", "rpc", "mine", "testnet"])
+def test_every_command_explains_itself(command: str) -> None:
+    result = CliRunner().invoke(main, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_a_node_that_is_away_is_one_line_and_exit_code_1() -> None:
+    result = CliRunner().invoke(main, ["rpc", "--rpc-url", "http://a:b@127.0.0.1:1", "getblockcount"])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: no node answers at 127.0.0.1:1")
+    assert CliRunner().invoke(main, ["rpc"]).exit_code == 2

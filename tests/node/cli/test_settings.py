@@ -1,0 +1,221 @@
+from pathlib import Path
+
+import pytest
+
+from altyn.consensus.networks import REGTEST, SIGNET
+from altyn.node.settings import ALTYN_STYLE, OPTIONS, Settings, SettingsError, load
+
+FRAMEWORK_CONFIG = """
+regtest=1
+[regtest]
+port=11000
+rpcport=16000
+rpcservertimeout=99000
+rpcdoccheck=1
+fallbackfee=0.0002
+server=1
+keypool=1
+discover=0
+dnsseed=0
+fixedseeds=0
+listenonion=0
+peertimeout=999999999
+printtoconsole=0
+upnp=0
+natpmp=0
+shrinkdebugfile=0
+deprecatedrpc=create_bdb
+unsafesqlitesync=1
+connect=0
+bind=127.0.0.1
+"""
+CONTRACT = """
+addresstype blockfilterindex blockmintxfee blocksonly blockversion bytespersigop checkblockindex datacarrier
+datacarriersize dustrelayfee limitancestorcount limitancestorsize limitdescendantcount limitdescendantsize maxmempool
+mempoolexpiry mempoolfullrbf minimumchainwork minrelaytxfee mintxfee par peerbloomfilters peertimeout
+permitbaremultisig persistmempool prune fastprune txindex whitelist whitebind whitelistrelay whitelistforcerelay
+maxconnections maxuploadtarget assumevalid maxtipage alertnotify blocknotify startupnotify shutdownnotify coinstatsindex
+reindex reindex-chainstate rest rpcthreads rpcworkqueue rpccookieperms rpcwhitelist stopatheight checkblocks
+zmqpubhashblock zmqpubhashtx zmqpubrawblock zmqpubrawtx zmqpubsequence
+"""
+
+
+def refusal(*arguments: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(arguments)
+    return str(caught.value)
+
+
+def configured(folder: Path, text: str, *arguments: str) -> Settings:
+    (folder / "bitcoin.conf").write_text(text)
+    return load([f"-datadir={folder}", *arguments])
+
+
+def test_the_command_line_beats_the_environment_and_that_the_file(tmp_path: Path) -> None:
+    (tmp_path / "bitcoin.conf").write_text("regtest=1\ndbcache=10\nmaxmempool=20\npar=3\n")
+    environ = {"ALTYN_DBCACHE": "11", "ALTYN_MAXMEMPOOL": "21", "ALTYN_UNKNOWN": "1"}
+    settings = load([f"-datadir={tmp_path}", "-dbcache=12"], environ=environ)
+    assert (settings.dbcache, settings.maxmempool, settings.par, settings.timeout) == (12, 21, 3, 5000)
+    assert settings.given >= {"dbcache", "maxmempool", "par"}
+    assert "timeout" not in settings.given
+
+
+def test_the_last_word_wins_on_the_command_line_and_the_first_in_the_file(tmp_path: Path) -> None:
+    assert load(["-par=1", "-par=2"]).par == 2
+    assert configured(tmp_path, "par=1\npar=2\n").par == 1
+
+
+def test_what_cores_test_framework_passes_is_understood(tmp_path: Path) -> None:
+    arguments = (
+        "-logtimemicros -debug -debugexclude=libevent -debugexclude=leveldb -debugexclude=rand -uacomment=testnode1 "
+        "-disablewallet -logthreadnames -logsourcelocations -loglevel=trace -v2transport=0"
+    )
+    settings = configured(tmp_path, FRAMEWORK_CONFIG, *arguments.split())
+    assert settings.network is REGTEST
+    assert settings.folder == tmp_path / "regtest"
+    assert (settings.port, settings.rpcport) == (11000, 16000)
+    assert settings.listen_addresses == (("127.0.0.1", 11000),)
+    assert settings.outgoing == ()
+    assert settings.debugexclude == ("libevent", "leveldb", "rand")
+    assert settings.uacomment == ("testnode1",)
+
+
+@pytest.mark.parametrize("name", CONTRACT.split())
+def test_every_option_of_the_contract_is_accepted(name: str) -> None:
+    text = "1" if name != "rpccookieperms" else "owner"
+    load([f"-{name}={text if name != 'maxmempool' else '5'}"])
+
+
+def test_bind_with_a_mark_behind_it_listens_too() -> None:
+    settings = load(["-regtest", "-bind=0.0.0.0:11001", "-bind=127.0.0.1:21001=onion", "-bind=[::1]"])
+    assert settings.listen_addresses == (("0.0.0.0", 11001), ("127.0.0.1", 21001), ("::1", REGTEST.port))
+
+
+def test_negation_forgets_what_came_before_it() -> None:
+    assert load(["-debug=net", "-nodebug", "-debug=rpc"]).debug == ("rpc",)
+    assert load(["-nolisten"]).listen is False
+    assert load(["-nolisten=0"]).listen is True
+    assert load(["-noconnect"]).outgoing == ()
+    assert load([]).outgoing is None
+
+
+def test_connecting_to_chosen_peers_turns_listening_off_and_binding_on() -> None:
+    assert load(["-connect=10.0.0.1"]).listen is False
+    assert load(["-connect=10.0.0.1", "-bind=127.0.0.1"]).listen is True
+    assert load(["-connect=10.0.0.1", "-listen"]).listen is True
+
+
+def test_sections_speak_for_their_network_only(tmp_path: Path) -> None:
+    text = "par=1\n[signet]\npar=2\n[main]\npar=3\n"
+    assert configured(tmp_path, text, "-signet").par == 2
+    assert configured(tmp_path, text, "-regtest").par == 1
+    assert configured(tmp_path, text).par == 3
+    assert configured(tmp_path, "regtest.par=4\nregtest=1\n").par == 4
+
+
+def test_options_of_one_network_must_stand_in_its_section(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="Config setting for -port only applied on regtest network"):
+        configured(tmp_path, "port=1234\n", "-regtest")
+    assert configured(tmp_path, "port=1234\n", "-regtest", "-port=99").port == 99
+    assert configured(tmp_path, "port=1234\n").port == 1234
+
+
+def test_further_files_are_included(tmp_path: Path) -> None:
+    (tmp_path / "more.conf").write_text("par=7\n")
+    text = "regtest=1\nincludeconf=more.conf\n"
+    assert configured(tmp_path, text).par == 7
+    assert configured(tmp_path, text, "-noincludeconf").par == 0
+    with pytest.raises(SettingsError, match="Failed to include configuration file gone"):
+        configured(tmp_path, "includeconf=gone\n")
+
+
+def test_what_the_file_says_in_vain_becomes_a_warning(tmp_path: Path) -> None:
+    settings = configured(tmp_path, "nonsense=1\nprune=550\n[elsewhere]\npar=1\n")
+    assert "Ignoring unknown configuration value nonsense" in settings.warnings
+    assert "Section [elsewhere] is not recognized." in settings.warnings
+    assert "Option -prune has no effect here" in settings.warnings
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("-par=1", "parse error on line 1: -par=1, options in configuration file must be specified without leading -"),
+        ("\nnolisten", "parse error on line 2: nolisten, if you intended to specify a negated option, use nolisten=1"),
+        ("rpcpassword=a#b", "using # in rpcpassword can be ambiguous and should be avoided"),
+    ],
+)
+def test_lines_that_make_no_sense_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        configured(tmp_path, text)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("-foo", "Error parsing command line arguments: Invalid parameter -foo"),
+        ("word", "Command line contains unexpected token 'word', see altynd -h for a list of options."),
+        (
+            "-nodatadir",
+            "Negating of -datadir is meaningless and therefore forbidden",
+        ),
+        ("-datadir=/not/there", 'Specified data directory "/not/there" does not exist.'),
+        (
+            "-regtest -signet",
+            "Invalid combination of -regtest, -signet, -testnet, -testnet4 and -chain.",
+        ),
+        ("-chain=moon", "Unknown chain moon."),
+        ("-signet -signetchallenge=abc", "-signetchallenge must be hex, not 'abc'."),
+        ("-signet -signetchallenge=51 -signetchallenge=52", "-signetchallenge cannot be multiple values."),
+        ("-peerblockfilters", "Cannot set -peerblockfilters without -blockfilterindex."),
+        ("-blockfilterindex=abc", "Unknown -blockfilterindex value abc."),
+        ("-maxmempool=4", "-maxmempool must be at least 5 MB"),
+        ("-peertimeout=0", "peertimeout must be a positive integer."),
+        ("-rpcport=abc", "Invalid value for -rpcport: 'abc'"),
+        ("-port=65536", "Invalid port specified in -port: '65536'"),
+        ("-regtest -testactivationheight=csv", "Invalid format (csv) for -testactivationheight=name@height."),
+        (
+            "-regtest -testactivationheight=csv@-2",
+            "Invalid height value (csv@-2) for -testactivationheight=",
+        ),
+        ("-regtest -testactivationheight=moon@2", "Invalid name (moon@2) for -testactivationheight=name@height."),
+        ("-includeconf=a", "-includeconf cannot be used from commandline; -includeconf=a"),
+        ("-acceptnonstdtxn", "acceptnonstdtxn is not currently supported for main chain"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_cores_words(arguments: str, message: str) -> None:
+    assert message in refusal(*arguments.split())
+
+
+def test_the_network_follows_from_the_options() -> None:
+    settings = load(["-regtest", "-testactivationheight=segwit@20", "-testactivationheight=dersig@30"])
+    assert (settings.network.segwit_height, settings.network.bip66_height) == (20, 30)
+    settings = load(["-signet", "-signetchallenge=51", "-minimumchainwork=0x10", "-assumevalid=0"])
+    assert settings.network.signet_challenge == b"\x51"
+    assert settings.network.magic != SIGNET.magic
+    assert settings.network.minimum_chain_work == 16
+    assert settings.network.assume_valid is None
+    assert load(["-chain=test"]).testnet
+
+
+def test_amounts_are_satoshis() -> None:
+    assert load(["-minrelaytxfee=0.00002"]).minrelaytxfee == 2000
+    assert refusal("-minrelaytxfee=-1") == "Invalid value for -minrelaytxfee: '-1'"
+
+
+def test_altyn_runs_on_regtest_with_filters_unless_told_otherwise() -> None:
+    settings = load([], defaults=ALTYN_STYLE)
+    assert settings.network is REGTEST
+    assert settings.blockfilterindex
+    assert settings.peerblockfilters
+    assert load(["-chain=signet"], defaults=ALTYN_STYLE).network is SIGNET
+    assert load([]).chain == "main"
+
+
+def test_rpc_listens_on_this_machine_only_unless_others_are_allowed() -> None:
+    assert load(["-rpcbind=0.0.0.0"]).rpc_addresses == (("127.0.0.1", 8332), ("::1", 8332))
+    assert load(["-rpcbind=0.0.0.0:99", "-rpcallowip=10.0.0.0/8"]).rpc_addresses == (("0.0.0.0", 99),)
+
+
+def test_every_option_has_help() -> None:
+    assert all(option.help and option.group for option in OPTIONS.values())
