@@ -20,8 +20,8 @@ MAX_FAMILY = 2
 def check_truc(entry: MempoolEntry, ancestors: Collection[bytes], mempool: Mempool) -> None:
     """Refuse a newcomer that breaks the form of such families (Core: SingleTRUCChecks). Raises ValidationError."""
     is_truc = entry.tx.version == TRUC_VERSION
-    parents = [parent for txid in sorted(ancestors) if (parent := mempool.get(txid)) is not None]
-    for parent in parents:
+    family = [parent for txid in sorted(ancestors) if (parent := mempool.get(txid)) is not None]
+    for parent in family:
         if (parent.tx.version == TRUC_VERSION) != is_truc:
             kinds = ("version=3", "non-version=3") if is_truc else ("non-version=3", "version=3")
             raise _violation(f"{kinds[0]} {_shown(entry)} cannot spend from {kinds[1]} {_shown(parent)}")
@@ -29,11 +29,9 @@ def check_truc(entry: MempoolEntry, ancestors: Collection[bytes], mempool: Mempo
         return
     if entry.vsize > MAX_SIZE:
         raise _violation(f"version=3 {_shown(entry)} is too big: {entry.vsize} > {MAX_SIZE} virtual bytes")
-    if len(parents) + 1 > MAX_FAMILY:
+    if len(family) + 1 > MAX_FAMILY:
         raise _violation(f"{_shown(entry)} would have too many ancestors")
-    for parent in parents:
-        if parent.ancestor_count + 1 > MAX_FAMILY:
-            raise _violation(f"{_shown(entry)} would have too many ancestors")
+    for parent in family:
         if entry.vsize > MAX_CHILD_SIZE:
             text = f"version=3 child {_shown(entry)} is too big: {entry.vsize} > {MAX_CHILD_SIZE} virtual bytes"
             raise _violation(text)

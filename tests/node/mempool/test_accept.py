@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -108,6 +109,7 @@ async def test_small_transactions_are_refused(make: Any) -> None:
     assert len(tx.stripped) == 64
     assert str(await refusal(make(), tx)) == "tx-size-small"
     assert str(await refusal(make(require_standard=False), tx)) == "tx-size-small"
+    await make().accept(Transaction(2, tx.inputs, [TxOut(0, b"\x6a\x03abc")]))
 
 
 async def test_lock_times_must_be_over_for_the_next_block(setup: Any) -> None:
@@ -188,6 +190,7 @@ async def test_many_signature_checks_are_refused(make: Any) -> None:
     outputs = [TxOut(1000, b"\xac" * 4001)]  # four for each, and a block may hold five times 16,000
     error = await refusal(setup, spend(setup.coin(1), outputs))
     assert (str(error), error.fault) == ("bad-txns-too-many-sigops, 16004", Fault.NOT_STANDARD)
+    await setup.accept(spend(setup.coin(1), [TxOut(1000, b"\xac" * 4000)]))
 
 
 async def test_the_fee_must_pay_for_the_relay(setup: Any) -> None:
@@ -213,10 +216,26 @@ async def test_a_pool_that_was_full_demands_more(make: Any) -> None:
     assert full.mempool.entries() == [richer]
 
 
+async def test_the_fee_for_relay_is_asked_first_but_of_version_3(make: Any) -> None:
+    setup = make()
+    entry = await setup.accept(spend(setup.coin(1), fee=5000))
+    setup.mempool.limits = replace(setup.mempool.limits, max_bytes=1)
+    setup.mempool.enforce_bounds()
+    setup.mempool.limits = replace(setup.mempool.limits, max_bytes=10**9)
+    needed = -(-setup.mempool.min_feerate() * entry.vsize // 1000)
+    assert str(await refusal(setup, spend(setup.coin(1), fee=50))) == f"min relay fee not met, 50 < {entry.vsize}"
+    error = await refusal(setup, spend(setup.coin(1), fee=50, version=3))
+    assert str(error) == f"mempool min fee not met, 50 < {needed}"
+    error = await refusal(make(), spend(setup.coin(1), fee=50, version=3))
+    assert str(error) == f"min relay fee not met, 50 < {entry.vsize}"
+
+
 async def test_a_fee_above_what_the_caller_allows_is_refused(setup: Any) -> None:
     tx = spend(setup.coin(1), fee=100_000)
     assert str(await refusal(setup, tx, max_feerate=100_000)) == "max-fee-exceeded"
-    await setup.accept(tx, max_feerate=10_000_000)
+    exact = spend(setup.coin(2), fee=100 * tx.vsize)
+    assert str(await refusal(setup, exact, max_feerate=99_900)) == "max-fee-exceeded"
+    await setup.accept(exact, max_feerate=100_000)
 
 
 async def test_long_chains_end(setup: Any) -> None:
@@ -304,6 +323,11 @@ async def test_version_3_keeps_small_families(setup: Any) -> None:
     )
     plain = spend(setup.coin(2))
     await setup.accept(plain)
+    huge = spend(setup.coin(3), [TxOut(1000, ANYONE)] * 232, version=3)
+    assert huge.vsize > 10_000
+    assert (await refusal(setup, huge)).detail == (
+        f"version=3 {shown(huge)} is too big: {huge.vsize} > 10000 virtual bytes"
+    )
     mixed = spend(coin(plain), version=3)
     assert (await refusal(setup, mixed)).detail == (
         f"version=3 {shown(mixed)} cannot spend from non-version=3 {shown(plain)}"

@@ -4,9 +4,11 @@ from typing import Any
 
 from builders import ANYONE, coin, spend
 
-from altyn.consensus.transaction import TxOut
+from altyn.consensus.limits import COIN
+from altyn.consensus.script.templates import p2wsh_of
+from altyn.consensus.transaction import Transaction, TxIn, TxOut
 from altyn.node.mempool import follow
-from altyn.node.mempool.pool import RemovalReason, TransactionRemoved
+from altyn.node.mempool.pool import RemovalReason, TransactionRemoved, memory_of
 
 
 def removals(setup: Any) -> dict[bytes, RemovalReason]:
@@ -55,6 +57,7 @@ async def test_what_the_new_branch_holds_does_not_return(setup: Any) -> None:
     await setup.chain.add_block(setup.block("a130 a131", tx, lost, fees=2000))
     setup.chain.disconnect()
     setup.chain.connect(setup.block("a130 b131", tx, rival, fees=4000))
+    assert setup.follower._waiting_bytes == sum(map(memory_of, setup.follower._waiting.values()))
     await setup.chain.settle()
     assert len(setup.mempool) == 0
 
@@ -99,6 +102,16 @@ async def test_what_is_not_standard_does_not_return_and_takes_its_descendants(se
     await setup.chain.settle()
     assert len(setup.mempool) == 0
     assert removals(setup) == {child.txid: RemovalReason.REORG}
+
+
+async def test_scripts_are_held_against_the_rules_of_relay_again(setup: Any) -> None:
+    witness_script = b"\x51\xb3"  # valid in a block, but with a NOP that is kept for later
+    funding = spend(setup.coin(1), p2wsh_of(witness_script))
+    odd = Transaction(2, [TxIn(funding.outpoint(0), witness=(witness_script,))], [TxOut(COIN, ANYONE)])
+    await setup.chain.add_block(setup.block("a130 a131", funding, odd))
+    setup.chain.disconnect()
+    await setup.chain.settle()
+    assert [entry.txid for entry in setup.mempool] == [funding.txid]
 
 
 async def test_a_low_fee_is_no_reason_not_to_return(setup: Any) -> None:
