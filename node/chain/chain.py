@@ -10,17 +10,17 @@ from typing import Any, Protocol, Self
 from altyn.consensus.block import Block, Header
 from altyn.consensus.checks.blocks import check_block, check_block_in_context
 from altyn.consensus.checks.headers import check_header_in_context
-from altyn.consensus.encoding import EncodingError
 from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.networks import Network
 from altyn.consensus.secp256k1 import Secp256k1
 from altyn.consensus.transaction import Coin
 from altyn.node.chain.accept import accept_header
+from altyn.node.chain.blocks import StoredBlocks
 from altyn.node.chain.candidates import Candidates
 from altyn.node.chain.coins import CoinsCache
 from altyn.node.chain.connect import CoinChange, Connection, connect_block, disconnect_block
 from altyn.node.chain.flush import Flusher
-from altyn.node.chain.indexes import ChainIndex, FilterIndex, Indexes, TransactionIndex
+from altyn.node.chain.indexes import ChainIndex, FilterIndex, Indexes, TransactionIndex, catch_up
 from altyn.node.chain.load import load, set_stored
 from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.chain.tree import CONNECTED, HAVE_UNDO, Entry, HeaderTree
@@ -36,10 +36,9 @@ from altyn.node.events import (
 )
 from altyn.node.offload import Offload
 from altyn.node.storage.blocks import FilePosition
-from altyn.node.storage.errors import BlockNotStored, StoreError
+from altyn.node.storage.errors import StoreError
 from altyn.node.storage.filters import FilterStore
 from altyn.node.storage.transactions import TransactionStore
-from altyn.node.storage.undo import decode_undo
 from altyn.node.writer import Writer
 from altyn.p2p.clock import Clock
 
@@ -49,8 +48,6 @@ _HEADERS_AT_ONCE = 64
 """Headers checked before the event loop gets a turn: about two milliseconds."""
 _TOO_FAR_AHEAD = 288
 """Blocks above the tip from which one that was not asked for is not stored (Core: MIN_BLOCKS_TO_KEEP)."""
-_PROGRESS_INTERVAL = 10.0
-"""Seconds between log lines of an index that catches up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +119,7 @@ class Chain:
         self.filters: FilterIndex | None = None
         self.transactions: TransactionIndex | None = None
         self._stores = stores
+        self._blocks = StoredBlocks(stores.files)
         self._clock = clock
         self._writer = writer
         self._offload = offload
@@ -194,6 +192,11 @@ class Chain:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._flusher.run(self.options.flush_interval))
             tasks.create_task(self._catch_up_indexes())
+
+    async def _catch_up_indexes(self) -> None:
+        for index in self._indexes:
+            await catch_up(index, self, self._offload)
+            self.events.publish(IndexCaughtUp(index.name))
 
     async def _load(self) -> None:
         loaded = await self._offload(load, self._stores, self.network, self._secp, self._clock.now())
@@ -272,34 +275,18 @@ class Chain:
 
     def read_block_bytes(self, entry: Entry) -> bytes:
         """Read a stored block; blocking. Raises BlockNotStored, StoreError."""
-        if entry.block_position is None or not entry.has_block:
-            raise BlockNotStored(f"block {entry.hash[::-1].hex()} is not stored")
-        return self._stores.files.read_block(entry.block_position)
+        return self._blocks.read_bytes(entry)
 
     def read_block(self, entry: Entry) -> Block:
         """Read and parse a stored block; blocking. Raises BlockNotStored, StoreError."""
-        try:
-            block = Block.parse(self.read_block_bytes(entry))
-        except EncodingError as error:
-            raise StoreError(f"block {entry.hash[::-1].hex()} is damaged in the block files: {error}") from error
-        if block.hash != entry.hash:
-            raise StoreError(f"the block files hold another block where {entry.hash[::-1].hex()} should be")
-        return block
+        return self._blocks.read(entry)
 
     def read_spent(self, entry: Entry) -> list[list[Coin]]:
         """Read the coins each transaction spent, an empty list for the coinbase; blocking.
 
         Raises BlockNotStored for a block that was never connected, StoreError.
         """
-        if entry.parent is None:
-            return [[]]
-        if entry.undo_position is None:
-            raise BlockNotStored(f"block {entry.hash[::-1].hex()} was never connected")
-        undo = self._stores.files.read_undo(entry.undo_position, entry.parent.hash)
-        try:
-            return [[], *decode_undo(undo)]
-        except EncodingError as error:
-            raise StoreError(f"the undo data of block {entry.hash[::-1].hex()} is damaged: {error}") from error
+        return self._blocks.read_spent(entry)
 
     # What changes it, each in its turn
 
@@ -400,7 +387,7 @@ class Chain:
 
     def _check_and_write(self, block: Block, entry: Entry) -> FilePosition:
         check_block_in_context(block, entry.parent, self.network)
-        return self._stores.files.write_block(block.raw)
+        return self._blocks.write(block)
 
     async def _test_block(self, block: Block, check_pow: bool, check_merkle: bool) -> None:
         if block.header.prev_hash != self.tip.hash:
@@ -475,7 +462,7 @@ class Chain:
         indexes = self._indexes.ready_for(entry)
         whole, connection, prepared = await self._offload(self._prepare, entry, block, indexes)
         await self._verifier.verify(connection.checks)
-        undo = entry.undo_position or await self._offload(self._write_undo, entry, connection.undo)
+        undo = entry.undo_position or await self._offload(self._blocks.write_undo, entry, connection.undo)
         # From here to the end nothing awaits: whoever reads on the loop sees all of it or nothing.
         self._apply(connection.coins)
         self.tip = entry
@@ -494,14 +481,9 @@ class Chain:
     def _prepare(
         self, entry: Entry, block: Block | None, indexes: Sequence[ChainIndex]
     ) -> tuple[Block, Connection, list[Any]]:
-        block = block or self.read_block(entry)
+        block = block or self._blocks.read(entry)
         connection = connect_block(block, entry, self.coins, self.network)
         return block, connection, [index.prepare(entry, block, connection.spent) for index in indexes]
-
-    def _write_undo(self, entry: Entry, undo: bytes) -> FilePosition:
-        assert entry.block_position is not None
-        assert entry.parent is not None
-        return self._stores.files.write_undo(entry.block_position.file, undo, entry.parent.hash)
 
     async def _disconnect_tip(self) -> None:
         entry = self.tip
@@ -520,34 +502,11 @@ class Chain:
         await self._flusher.limit()
 
     def _prepare_disconnect(self, entry: Entry) -> tuple[Block, CoinChange]:
-        block = self.read_block(entry)
-        return block, disconnect_block(block, self.read_spent(entry))
+        block = self._blocks.read(entry)
+        return block, disconnect_block(block, self._blocks.read_spent(entry))
 
     def _apply(self, change: CoinChange) -> None:
         self.coins.apply(change.created, change.removed, change.overwrites)
-
-    # In the background
-
-    async def _catch_up_indexes(self) -> None:
-        """Bring indexes that were switched off, or fell behind in a crash, to the tip."""
-        for index in self._indexes:
-            started = self._clock.monotonic()
-            while (entry := self._next_to_index(index)) is not None:
-                block, spent = await self._offload(self._read_for_index, entry)
-                prepared = await self._offload(index.prepare, entry, block, spent)
-                if self._next_to_index(index) is entry:  # else the chain moved, or has just indexed it
-                    index.commit(entry, prepared)
-                if self._clock.monotonic() - started > _PROGRESS_INTERVAL:
-                    started = self._clock.monotonic()
-                    log.info("index %s is at height %d of %d", index.name, entry.height, self.tip.height)
-            self.events.publish(IndexCaughtUp(index.name))
-
-    def _read_for_index(self, entry: Entry) -> tuple[Block, list[list[Coin]]]:
-        return self.read_block(entry), self.read_spent(entry)
-
-    def _next_to_index(self, index: ChainIndex) -> Entry | None:
-        assert index.best is not None
-        return self.active(self.tree.fork_point(index.best, self.tip).height + 1)
 
 
 def _no_checkpoint(name: str) -> None:

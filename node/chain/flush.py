@@ -44,6 +44,7 @@ class Flusher:
         self._changed: set[Entry] = set()
         self._turn = asyncio.Lock()
         self._wanted = asyncio.Event()
+        self._is_running = False
         self.has_failed = False
         """A flush could not be written: what is in memory is lost, what is on the disk is whole but older."""
 
@@ -54,8 +55,14 @@ class Flusher:
             self._wanted.set()
 
     async def limit(self) -> None:
-        """Ask for a flush when the active coins have their half of the cache; wait when the other half is taken too."""
+        """Ask for a flush when the active coins have their half of the cache; wait when the other half is taken too.
+
+        While `run` is not there to flush, as when a chain starts, flush in place.
+        """
         if self._coins.size < self._limit:
+            return
+        if not self._is_running:
+            await self.flush()
             return
         self._wanted.set()
         while self._coins.is_frozen and not self.has_failed:
@@ -64,14 +71,18 @@ class Flusher:
 
     async def run(self, interval: float) -> None:
         """Flush when asked to, and every `interval` seconds. Raises StoreError."""
-        while True:
-            try:
-                async with asyncio.timeout(interval):
-                    await self._wanted.wait()
-            except TimeoutError:
-                log.debug("flushing, since %.0f seconds have passed", interval)
-            self._wanted.clear()
-            await self.flush()
+        self._is_running = True
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(interval):
+                        await self._wanted.wait()
+                except TimeoutError:
+                    log.debug("flushing, since %.0f seconds have passed", interval)
+                self._wanted.clear()
+                await self.flush()
+        finally:
+            self._is_running = False
 
     async def flush(self) -> None:
         """Write the state of this moment, and return when it is durable. Raises StoreError."""

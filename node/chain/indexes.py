@@ -1,5 +1,7 @@
 """Optional indexes over the active chain: each follows it block by block, and catches up when it was away."""
 
+import logging
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -8,10 +10,16 @@ from altyn.consensus.encoding import compact_size
 from altyn.consensus.filters import build_filter, filter_header
 from altyn.consensus.transaction import Coin, Transaction
 from altyn.node.chain.tree import Entry, HeaderTree
+from altyn.node.offload import Offload
 from altyn.node.storage.blocks import BlockFiles
 from altyn.node.storage.errors import StoreError
 from altyn.node.storage.filters import FilterRecord, FilterStore
 from altyn.node.storage.transactions import TransactionPosition, TransactionStore
+
+log = logging.getLogger(__name__)
+
+_PROGRESS_INTERVAL = 10.0
+"""Seconds between log lines of an index that catches up."""
 
 
 class ChainIndex(Protocol):
@@ -82,6 +90,40 @@ def _has_parent(index: ChainIndex, entry: Entry) -> bool:
         return entry.parent is None
     height = entry.parent.height
     return index.best.height >= height and index.best.ancestor(height) is entry.parent
+
+
+class IndexedChain(Protocol):
+    """What an index follows."""
+
+    @property
+    def tip(self) -> Entry: ...
+
+    def active(self, height: int) -> Entry | None: ...
+
+    def read_block(self, entry: Entry) -> Block: ...
+
+    def read_spent(self, entry: Entry) -> list[list[Coin]]: ...
+
+
+async def catch_up(index: ChainIndex, chain: IndexedChain, offload: Offload) -> None:
+    """Bring an index that was switched off, or fell behind in a crash, to the tip. Raises StoreError."""
+    said = time.monotonic()
+    while (entry := _next_to_index(index, chain)) is not None:
+        prepared = await offload(_read_and_prepare, index, chain, entry)
+        if _next_to_index(index, chain) is entry:  # else the chain moved, or has just indexed it
+            index.commit(entry, prepared)
+        if time.monotonic() - said > _PROGRESS_INTERVAL:
+            said = time.monotonic()
+            log.info("index %s is at height %d of %d", index.name, entry.height, chain.tip.height)
+
+
+def _next_to_index(index: ChainIndex, chain: IndexedChain) -> Entry | None:
+    assert index.best is not None
+    return chain.active(HeaderTree.fork_point(index.best, chain.tip).height + 1)
+
+
+def _read_and_prepare(index: ChainIndex, chain: IndexedChain, entry: Entry) -> Any:
+    return index.prepare(entry, chain.read_block(entry), chain.read_spent(entry))
 
 
 class FilterIndex:

@@ -126,10 +126,13 @@ async def test_a_crash_at_any_step_of_a_flush_loses_nothing(
             assert chain.filters.get(chain.tip.height, chain.tip.hash) is not None
 
 
-async def test_a_full_cache_is_flushed_while_blocks_go_on(open_chain: Any, add_all: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("background", [True, False], ids=["by the task", "in place"])
+async def test_a_full_cache_is_flushed_while_blocks_go_on(
+    open_chain: Any, add_all: Any, tmp_path: Path, background: bool
+) -> None:
     drawing = builders.chain("g a1..a200")
     steps: list[str] = []
-    async with open_chain(tmp_path, cache_size=20_000, checkpoint=steps.append) as chain:
+    async with open_chain(tmp_path, cache_size=20_000, checkpoint=steps.append, background=background) as chain:
         await add_all(chain, drawing.line("a1..a200"))
         assert steps.count("flush-begin") >= 3
         assert chain.coins.size < 20_000

@@ -1,0 +1,57 @@
+"""Blocks of the tree as they lie in the files, and what they spent."""
+
+from altyn.consensus.block import Block
+from altyn.consensus.encoding import EncodingError
+from altyn.consensus.transaction import Coin
+from altyn.node.chain.tree import Entry
+from altyn.node.storage.blocks import BlockFiles, FilePosition
+from altyn.node.storage.errors import BlockNotStored, StoreError
+from altyn.node.storage.undo import decode_undo
+
+
+class StoredBlocks:
+    """Reads and writes by entry; blocking, on any thread."""
+
+    def __init__(self, files: BlockFiles) -> None:
+        self._files = files
+
+    def read_bytes(self, entry: Entry) -> bytes:
+        """Read a stored block. Raises BlockNotStored, StoreError."""
+        if entry.block_position is None or not entry.has_block:
+            raise BlockNotStored(f"block {entry.hash[::-1].hex()} is not stored")
+        return self._files.read_block(entry.block_position)
+
+    def read(self, entry: Entry) -> Block:
+        """Read and parse a stored block. Raises BlockNotStored, StoreError."""
+        try:
+            block = Block.parse(self.read_bytes(entry))
+        except EncodingError as error:
+            raise StoreError(f"block {entry.hash[::-1].hex()} is damaged in the block files: {error}") from error
+        if block.hash != entry.hash:
+            raise StoreError(f"the block files hold another block where {entry.hash[::-1].hex()} should be")
+        return block
+
+    def read_spent(self, entry: Entry) -> list[list[Coin]]:
+        """Read the coins each transaction spent, an empty list for the coinbase.
+
+        Raises BlockNotStored for a block that was never connected, StoreError.
+        """
+        if entry.parent is None:
+            return [[]]
+        if entry.undo_position is None:
+            raise BlockNotStored(f"block {entry.hash[::-1].hex()} was never connected")
+        undo = self._files.read_undo(entry.undo_position, entry.parent.hash)
+        try:
+            return [[], *decode_undo(undo)]
+        except EncodingError as error:
+            raise StoreError(f"the undo data of block {entry.hash[::-1].hex()} is damaged: {error}") from error
+
+    def write(self, block: Block) -> FilePosition:
+        """Append a block to the files. Raises StoreError."""
+        return self._files.write_block(block.raw)
+
+    def write_undo(self, entry: Entry, undo: bytes) -> FilePosition:
+        """Put a block's undo data beside it. Raises StoreError."""
+        assert entry.block_position is not None
+        assert entry.parent is not None
+        return self._files.write_undo(entry.block_position.file, undo, entry.parent.hash)
