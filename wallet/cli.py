@@ -13,7 +13,7 @@ import click
 from altyn.consensus.limits import COIN, MAX_MONEY
 from altyn.wallet.builder import format_coins
 from altyn.wallet.errors import NodeError, WalletError
-from altyn.wallet.keychain import KINDS
+from altyn.wallet.keychain import GAP_LIMIT, KINDS
 from altyn.wallet.options import (
     Options,
     ask_passphrase,
@@ -243,6 +243,13 @@ def address(options: Options, kind: str) -> None:
     """
     with open_wallet(options) as wallet:
         fresh = wallet.address(kind)
+        unused = wallet.unused_addresses(kind)
+    if unused > GAP_LIMIT:
+        click.echo(
+            f"The last {unused} addresses were not paid: a wallet restored from the words looks no further than "
+            f"{GAP_LIMIT}. Use older ones first.",
+            err=True,
+        )
     _print(options, {"address": fresh, "type": kind, "network": options.network}, fresh)
 
 
@@ -297,6 +304,7 @@ def send(
     altyn-wallet send bcrt1q... 0.5 --feerate 2
     altyn-wallet send bcrt1q... all --dry-run
     """
+    _warn_of_mainnet(options)
     with open_wallet(options) as wallet:
         passphrase = ask_passphrase(options)
         _sync(wallet, options)

@@ -1,6 +1,6 @@
 """Following the chain: compact filters say which blocks may concern the wallet, those are fetched and read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -232,8 +232,7 @@ class Scanner:
     def rebroadcast(self) -> None:
         """Hand every pending payment to the node again; what it refuses has failed, and its coins are free."""
         waiting: set[bytes] = set()
-        for entry in self._store.transactions(State.PENDING):
-            tx = entry.transaction
+        for tx in _parents_first([entry.transaction for entry in self._store.transactions(State.PENDING)]):
             current = self._store.transaction(tx.txid)
             if current is None or current.state is not State.PENDING:  # failed with its parent, just now
                 continue
@@ -248,3 +247,15 @@ class Scanner:
                 elif error.code not in _HARMLESS_REJECTIONS and not str(error).startswith(_HARMLESS_REASONS):
                     with self._store.batch():
                         self._fail(tx.txid, State.FAILED, f"the node refused it: {error}")
+
+
+def _parents_first(transactions: Sequence[Transaction]) -> list[Transaction]:
+    """Order transactions so that none comes before one it spends; their times do not tell."""
+    left = {tx.txid: tx for tx in transactions}
+    ordered: list[Transaction] = []
+    while left:
+        ready = [tx for tx in left.values() if not any(txin.prevout.txid in left for txin in tx.inputs)]
+        for tx in ready:
+            del left[tx.txid]
+        ordered += ready
+    return ordered

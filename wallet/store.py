@@ -263,6 +263,11 @@ class Store:
         rows = self._run("SELECT script, branch, position FROM scripts")
         return {script: (branch, position) for script, branch, position in rows}
 
+    def last_used(self, branch: int) -> int:
+        """Return the highest index of a branch that was ever paid, -1 if none."""
+        found = self._value("SELECT max(position) FROM scripts JOIN coins USING (script) WHERE branch = ?", (branch,))
+        return -1 if found is None else int(found)
+
     # Blocks
 
     def tip(self) -> ScannedBlock | None:
@@ -348,7 +353,7 @@ class Store:
         return StoredTransaction(tx, State(state), reason, bool(ours), height, position, time)
 
     def rivals(self, txid: bytes) -> list[bytes]:
-        """Return the unconfirmed, living transactions that spend something `txid` spends."""
+        """Return the pending and failed transactions that spend something `txid` spends."""
         rows = self._run(
             "SELECT DISTINCT other.txid FROM spends AS mine JOIN spends AS other USING (outpoint)"
             " JOIN transactions AS t ON t.txid = other.txid"

@@ -194,7 +194,6 @@ class Wallet:
                 store.set_fact("network", network.name)
                 store.set_fact("genesis", network.genesis.hash[::-1].hex())
                 store.set_fact("birthday", tip + 1 if tip is not None else birthday or 0)
-                store.set_fact("gap_limit", GAP_LIMIT)
                 store.set_fact(
                     "scrypt", [derivation.cost, derivation.block_size, derivation.parallelism, derivation.salt.hex()]
                 )
@@ -279,6 +278,14 @@ class Wallet:
         with self._store.batch():
             script = self._keychain.take(kind, is_change=False)
         return self._show(script)
+
+    def unused_addresses(self, kind: str = "bech32") -> int:
+        """Return how many addresses were handed out since the last one that was paid.
+
+        Beyond GAP_LIMIT of them, a restored wallet does not look.
+        """
+        branch = self._keychain.branch(kind, is_change=False)
+        return branch.next_index - 1 - self._store.last_used(branch.id)
 
     def balance(self) -> Balance:
         """Add up the coins, as of the last block looked at."""

@@ -52,7 +52,7 @@ def decode_address(text: str, network: Network) -> bytes:
             base58_decode(text, most=100)
         except AddressError:
             raise AddressError("Invalid or unsupported Segwit (Bech32) or Base58 encoding.") from None
-        raise AddressError("Invalid checksum or length for Base58 address (P2PKH or P2SH)") from None
+        raise AddressError("Invalid checksum or length of Base58 address (P2PKH or P2SH)") from None
     prefix = data[:1]
     if prefix == bytes((network.pubkey_prefix,)) and len(data) == 21:
         return p2pkh(data[1:])

@@ -277,6 +277,16 @@ def test_payments_that_a_lower_chain_does_not_take_yet_wait(rich: Wallet, node: 
     assert node.mempool.keys() == {parent.transaction.txid, child.transaction.txid}
 
 
+def test_parents_are_sent_again_before_their_children_whatever_their_times(rich: Wallet, node: FakeNode) -> None:
+    parent = rich.send([(FAR, 4 * COIN)], PASSPHRASE)
+    rich._now = lambda: 1_500_000_000.0  # a clock that is behind that of the blocks
+    child = rich.send([(FAR, 7 * COIN // 2)], PASSPHRASE)
+    assert rich._store.transactions(State.PENDING)[0].transaction == child.transaction
+    node.mempool.clear()
+    rich.sync()
+    assert node.mempool.keys() == {parent.transaction.txid, child.transaction.txid}
+
+
 def test_a_payment_confirmed_meanwhile_is_not_taken_for_refused(rich: Wallet, node: FakeNode) -> None:
     payment = rich.send([(FAR, COIN)], PASSPHRASE)
     scan_only = rich._scanner()

@@ -116,6 +116,13 @@ def test_restore_finds_the_money(rich: Run, monkeypatch: pytest.MonkeyPatch, tmp
     assert "1.00000000 coins as of block 2" in rich("restore", "--wallet", "third").stdout
 
 
+def test_too_many_unpaid_addresses_are_warned_of(rich: Run) -> None:
+    rich("balance")  # the first address was paid
+    for _ in range(20):
+        assert rich("address").stderr == ""
+    assert "The last 21 addresses were not paid" in rich("address").stderr
+
+
 def test_wrong_words_are_refused_without_repeating_them(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALTYN_WALLET_WORDS", WORDS.replace("about", "abandon"))
     assert "wrong checksum" in refused(run("restore"))
