@@ -1,5 +1,6 @@
 """Which branch becomes the active chain."""
 
+import dataclasses
 from typing import Any
 
 import builders
@@ -10,6 +11,7 @@ from node_chain_tools import Recorder, coins_of, replay
 from altyn.consensus.block import Block
 from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.merkle import merkle_root
+from altyn.consensus.networks import REGTEST
 from altyn.consensus.transaction import Transaction, TxIn, TxOut
 from altyn.node.events import BestHeaderChanged, BlockFailed, TipChanged
 from altyn.node.writer import WriterStopped
@@ -226,6 +228,17 @@ async def test_blocks_nobody_asked_for_are_kept_only_if_they_may_matter(open_cha
         assert (await chain.add_block(far["c291"], requested=False)).is_new
         assert not (await chain.add_block(far["c292"], requested=False)).is_new
         assert (await chain.add_block(far["c292"])).is_new
+
+
+async def test_a_network_with_a_minimum_of_work_is_behind_until_it_has_it(open_chain: Any, add_all: Any) -> None:
+    drawing = builders.chain("g a1..a4")
+    network = dataclasses.replace(REGTEST, minimum_chain_work=5 * 2)  # every block of regtest is worth two
+    async with open_chain(network=network, max_tip_age=10**9) as chain:
+        assert not (await chain.add_block(drawing["a1"], requested=False)).is_new
+        await add_all(chain, drawing.line("a1..a3"))
+        assert chain.is_initial_block_download
+        assert (await chain.add_block(drawing["a4"], requested=False)).is_new
+        assert not chain.is_initial_block_download
 
 
 async def test_invalidate_and_reconsider(open_chain: Any, add_all: Any) -> None:
