@@ -88,6 +88,7 @@ class FilterChain:
         self._sources: dict[int, FilterSource] = {}
         self._confirmed: dict[int, Entry] = {}
         self._unanswered: dict[int, int] = {}
+        self._refuted: list[Entry] = []
         self._woken = asyncio.Event()
         self._moved = asyncio.Condition()
         self._agreed = self._stored_agreement()
@@ -160,12 +161,17 @@ class FilterChain:
         if record is None or record.header != self._headers.get(entry.hash):
             return
         if not (await self._offload(fit, record.filter, block)).possible:
-            await self._retract(entry, "filter does not fit its block")
+            self._refuted.append(entry)
+            self.wake()
 
     # --- one step ---
 
     async def _advance(self) -> bool:
         """Do one step; return whether there may be another one to do now."""
+        while self._refuted:
+            entry = self._refuted.pop()
+            if entry.hash in self._headers:
+                self._retract(entry, "filter does not fit its block")
         tip = self._chain.tip
         if self._agreed is not None:
             self._agreed = HeaderTree.fork_point(self._agreed, tip)
@@ -206,7 +212,8 @@ class FilterChain:
                     await self._dispute_agreed(entry, source, claimed)
                     return True
             confirmed = stop
-        self._confirmed[source.id] = target
+        if source.id in self._sources:
+            self._confirmed[source.id] = target
         return False
 
     def _compare_checkpoints(
@@ -341,7 +348,7 @@ class FilterChain:
         data = record.filter if record is not None and record.header == self._headers[entry.hash] else None
         if data is None and not ours:
             # Nobody is left to speak for the old agreement, and the filter itself is not here: trust who is.
-            await self._retract(entry, "its filter headers are disputed")
+            self._retract(entry, "its filter headers are disputed")
             return
         known = await self._claimed_hash(entry, data, ours)
         if known is None:
@@ -349,7 +356,7 @@ class FilterChain:
         claims = {known: ours, claimed: [source]}
         right = await self._judge(entry, claims, {known: data} if data is not None else {})
         if right == claimed:
-            await self._retract(entry, "backed a filter header that was wrong", spare=source.id)
+            self._retract(entry, "backed a filter header that was wrong", spare=source.id)
 
     async def _claimed_hash(self, entry: Entry, data: bytes | None, ours: Sequence[FilterSource]) -> bytes | None:
         """Return the hash of the filter that the agreed header of `entry` commits to."""
@@ -414,7 +421,7 @@ class FilterChain:
                     return block
         return None
 
-    async def _retract(self, entry: Entry, reason: str, *, spare: int | None = None) -> None:
+    def _retract(self, entry: Entry, reason: str, *, spare: int | None = None) -> None:
         """Take back the agreement from `entry` on, and drop who backed it."""
         log.warning("filter headers from height %d on are taken back: %s", entry.height, reason)
         for source in tuple(self._sources.values()):
@@ -442,6 +449,8 @@ class FilterChain:
         try:
             answer = await request
         except LightError as error:
+            if source.id not in self._sources:
+                return None
             count = self._unanswered.get(source.id, 0) + 1
             self._unanswered[source.id] = count
             log.debug("peer=%d: %s", source.id, error)

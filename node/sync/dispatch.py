@@ -248,11 +248,14 @@ class Sync:
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Turn the end of the writer, whose own failure stops the node, into the end of one conversation."""
+    """End one conversation where the writer has ended, whose own failure stops the node, or a read has failed."""
     try:
         yield
-    except (WriterStopped, StoreError) as error:
-        raise Disconnect(f"the node is stopping: {error}") from None
+    except WriterStopped as error:
+        raise Disconnect(str(error)) from None
+    except StoreError as error:
+        log.error("%s", error)
+        raise Disconnect("what the peer asked for cannot be read or stored") from None
 
 
 async def _until_settled(settlement: Settlement) -> None:

@@ -10,7 +10,7 @@ from altyn.node.chain.chain import Chain
 from altyn.node.events import BlockConnected, BlockDisconnected, TipChanged
 from altyn.node.mempool.accept import Acceptance
 from altyn.node.mempool.orphans import Orphans
-from altyn.node.mempool.pool import Mempool, TransactionAdded
+from altyn.node.mempool.pool import Mempool, TransactionAdded, TransactionRemoved
 from altyn.node.sync.relay import FeeFilterSender, TransactionRelay, TrickleTimes
 from altyn.node.sync.serve import FindTransaction
 from altyn.node.sync.transactions import (
@@ -178,11 +178,12 @@ class TransactionGossip:
                     self._relay.announce(entry.txid, entry.wtxid)
                 for tx_hash in (entry.txid, entry.wtxid):
                     self._requests.forget(tx_hash)
+            case TransactionRemoved(entry=entry):
+                self._untaken.pop(entry.txid, None)
             case BlockConnected(block=block) if not self._chain.is_initial_block_download:
                 self._orphans.remove_for_block(block.transactions)
                 self._last_block = {}
                 for tx in block.transactions:
-                    self._untaken.pop(tx.txid, None)
                     for tx_hash in (tx.txid, tx.wtxid):
                         self._confirmed.add(tx_hash)
                         self._requests.forget(tx_hash)

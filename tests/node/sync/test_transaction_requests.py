@@ -100,7 +100,7 @@ def test_requests_go_out_in_the_order_of_announcement(requests: TransactionReque
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Whatever happens in whatever order, a transaction is asked of at most one peer, and nothing is kept for nobody."""
+    """Whatever happens in whatever order, a transaction is asked of at most one peer, and the books agree."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,0 +1,67 @@
+"""Transactions that wait for their parents, within bounds."""
+
+from random import Random
+
+import pytest
+from builders import ANYONE, chain, coin, spend
+
+from altyn.consensus.transaction import Transaction, TxOut
+from altyn.node.mempool.orphans import ORPHAN_LIFETIME, Orphans
+
+
+def family(number: int) -> tuple[Transaction, Transaction]:
+    """Return a parent and its child."""
+    parent = spend(coin(chain("g a1")["a1"]), [TxOut(10_000 + number, ANYONE), TxOut(20_000, ANYONE)])
+    return parent, spend(coin(parent))
+
+
+@pytest.fixture
+def orphans() -> Orphans:
+    return Orphans(Random(1), most=5)
+
+
+def test_an_orphan_is_found_by_both_hashes_and_by_its_parent(orphans: Orphans) -> None:
+    parent, child = family(0)
+    assert orphans.add(child, 1, now=0)
+    assert not orphans.add(child, 2, now=0)
+    assert child.txid in orphans
+    assert child.wtxid in orphans
+    assert [orphan.tx for orphan in orphans.children(parent)] == [child]
+
+
+def test_there_are_never_more_than_the_bound(orphans: Orphans) -> None:
+    for number in range(50):
+        orphans.add(family(number)[1], 1, now=0)
+    assert len(orphans) == 5
+
+
+def test_the_oldest_go_first_once_their_time_is_over(orphans: Orphans) -> None:
+    for number in range(5):
+        orphans.add(family(number)[1], 1, now=0)
+    newcomer = family(9)[1]
+    orphans.add(newcomer, 1, now=ORPHAN_LIFETIME + 1)
+    assert len(orphans) == 1
+    assert newcomer.wtxid in orphans
+
+
+def test_large_ones_are_not_kept(orphans: Orphans) -> None:
+    parent, _ = family(0)
+    large = Transaction(2, spend(coin(parent)).inputs, [TxOut(1, bytes(100_001))])
+    assert not orphans.add(large, 1, now=0)
+
+
+def test_a_peers_orphans_leave_with_it(orphans: Orphans) -> None:
+    orphans.add(family(0)[1], 1, now=0)
+    orphans.add(family(1)[1], 2, now=0)
+    orphans.remove_peer(1)
+    assert len(orphans) == 1
+    assert family(1)[1].wtxid in orphans
+
+
+def test_a_block_takes_those_it_confirms_or_makes_impossible(orphans: Orphans) -> None:
+    parent, child = family(0)
+    rival = spend(coin(parent), fee=2000)
+    orphans.add(child, 1, now=0)
+    orphans.remove_for_block([rival])
+    assert len(orphans) == 0
+    assert orphans.children(parent) == []
