@@ -90,6 +90,28 @@ async def test_what_pays_too_little_stays_out(setup: Any) -> None:
     assert chosen(build(setup, room=Room(min_feerate=0))) == txids(paying, free, child)
 
 
+async def test_a_rich_parent_does_not_pay_for_its_child(setup: Any) -> None:
+    parent = spend(setup.coin(1), fee=9000)
+    child = spend(coin(parent), fee=50)
+    await setup.accept(parent, child)
+    assert chosen(build(setup)) == txids(parent)
+
+
+async def test_the_least_feerate_is_enough(setup: Any) -> None:
+    vsize = spend(setup.coin(1)).vsize
+    enough, less = spend(setup.coin(1), fee=vsize), spend(setup.coin(2), fee=vsize - 1)
+    await setup.accept(enough, less)
+    assert chosen(build(setup)) == txids(enough)
+
+
+async def test_every_transaction_takes_its_weight(setup: Any) -> None:
+    rich = [spend(setup.coin(n), fee=9000 - n) for n in range(1, 5)]
+    await setup.accept(*rich)
+    size = rich[0].vsize * 4
+    assert chosen(build(setup, room=Room(weight=4000 + 2 * rich[0].weight + size))) == txids(*rich[:2])
+    assert chosen(build(setup, room=Room(weight=4000 + 2 * rich[0].weight + size + 1))) == txids(*rich[:3])
+
+
 async def test_weight_is_bounded_and_smaller_ones_fill_up(setup: Any) -> None:
     large = spend(setup.coin(1), [TxOut(10**6, ANYONE)] * 100 + [TxOut(COIN, ANYONE)])
     small = [spend(setup.coin(n), fee=2000) for n in (2, 3)]
