@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from altyn.consensus.block import Block, Header
 from altyn.consensus.errors import Fault, ValidationError
@@ -29,30 +28,36 @@ MAX_BLOCK_SOURCES = 4096
 """For how many blocks, given but not connected yet, it is remembered who gave them."""
 
 
-@dataclass(slots=True)
 class _Peer:
-    peer: Peer
-    chain: PeerChain
-    prefers_headers: bool = False
-    told_send_headers: bool = False
-    to_announce: list[Entry] = field(default_factory=list)
+    """A peer; what it serves is worked out once, for it is asked often."""
 
-    @property
-    def services(self) -> Services:
-        return Services(self.peer.features.services)
+    __slots__ = (
+        "block_type",
+        "chain",
+        "limited",
+        "peer",
+        "preferred",
+        "prefers_headers",
+        "serves_blocks",
+        "to_announce",
+        "told_send_headers",
+        "witness",
+    )
 
-    @property
-    def serves_blocks(self) -> bool:
-        return bool(self.services & (Services.NETWORK | Services.NETWORK_LIMITED))
-
-    @property
-    def block_type(self) -> InventoryType:
-        return InventoryType.WITNESS_BLOCK if self.services & Services.WITNESS else InventoryType.BLOCK
-
-    @property
-    def preferred(self) -> bool:
-        trusted = not self.peer.inbound or Permission.NO_BAN in self.peer.permissions
-        return trusted and self.peer.kind is not PeerKind.ADDR_FETCH and self.serves_blocks
+    def __init__(self, peer: Peer) -> None:
+        services = Services(peer.features.services)
+        trusted = not peer.inbound or Permission.NO_BAN in peer.permissions
+        self.peer = peer
+        self.chain = PeerChain()
+        self.witness = bool(services & Services.WITNESS)
+        self.block_type = InventoryType.WITNESS_BLOCK if self.witness else InventoryType.BLOCK
+        self.serves_blocks = bool(services & (Services.NETWORK | Services.NETWORK_LIMITED))
+        self.limited = not services & Services.NETWORK
+        """Serves only the last blocks, if any (BIP159)."""
+        self.preferred = trusted and peer.kind is not PeerKind.ADDR_FETCH and self.serves_blocks
+        self.prefers_headers = False
+        self.told_send_headers = False
+        self.to_announce: list[Entry] = []
 
 
 class ChainSync:
@@ -71,8 +76,7 @@ class ChainSync:
 
     def add(self, peer: Peer) -> None:
         """Take up a peer whose handshake is done."""
-        services = Services(peer.features.services)
-        state = _Peer(peer, PeerChain())
+        state = _Peer(peer)
         state.chain = self._headers.add(
             peer.id,
             preferred=state.preferred,
@@ -80,8 +84,7 @@ class ChainSync:
             guarded=peer.kind in (PeerKind.OUTBOUND_FULL_RELAY, PeerKind.BLOCK_RELAY_ONLY),
             keep=Permission.NO_BAN in peer.permissions,
         )
-        limited = bool(services & Services.NETWORK_LIMITED) and not services & Services.NETWORK
-        self._download.add(peer.id, state.chain, witness=bool(services & Services.WITNESS), limited=limited)
+        self._download.add(peer.id, state.chain, witness=state.witness, limited=state.limited)
         self._peers[peer.id] = state
 
     def remove(self, peer: Peer) -> None:
@@ -269,8 +272,7 @@ class ChainSync:
         return not self._headers.preferred_peers or not self._download.anything_in_flight
 
     def _ask_blocks(self, state: _Peer, now: float) -> None:
-        limited = not state.services & Services.NETWORK
-        during_first_sync = self._may_download(state) and not limited
+        during_first_sync = self._may_download(state) and not state.limited
         if state.serves_blocks and (during_first_sync or not self._chain.is_initial_block_download):
             self._request(state, self._download.choose(state.peer.id, now))
 
