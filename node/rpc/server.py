@@ -39,7 +39,7 @@ _HTTP_STATUS = {INVALID_REQUEST: 400, METHOD_NOT_FOUND: 404}
 class Request:
     """One call as it was read so far: what is known when a part is wrong shapes the answer to it."""
 
-    id: Any = _ABSENT
+    id: Any = None
     is_version_2: bool = False
     method: str = ""
     params: Json = field(default_factory=list)

@@ -137,7 +137,7 @@ async def test_a_batch_answers_each_call_and_never_with_an_http_error(caller: Ca
         {"jsonrpc": "2.0", "result": 8, "id": 1},
         {"result": None, "error": {"code": -5, "message": "no"}, "id": 2},
         {"jsonrpc": "2.0", "error": {"code": -32600, "message": "Missing method"}, "id": 3},
-        {"result": None, "error": {"code": -32600, "message": "Invalid Request object"}},
+        {"result": None, "error": {"code": -32600, "message": "Invalid Request object"}, "id": None},
     ]
     assert (await caller.post([]))[:2] == (200, [])
 
