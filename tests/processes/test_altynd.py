@@ -1,0 +1,247 @@
+"""altynd and altyn-cli as real processes, driven as software written for bitcoind drives it."""
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from node_processes import until
+
+from altyn.node.rpc.client import RpcClient, RpcFailure, Unreachable
+from altyn.node.rpc.errors import IN_WARMUP
+from altyn.node.testnet.processes import free_ports
+
+ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+CONFIG = """
+regtest=1
+[regtest]
+port={port}
+rpcport={rpc_port}
+rpcservertimeout=99000
+rpcdoccheck=1
+fallbackfee=0.0002
+server=1
+keypool=1
+discover=0
+dnsseed=0
+fixedseeds=0
+listenonion=0
+peertimeout=999999999
+printtoconsole=0
+upnp=0
+natpmp=0
+shrinkdebugfile=0
+deprecatedrpc=create_bdb
+unsafesqlitesync=1
+connect=0
+bind=127.0.0.1
+"""
+ALWAYS = (
+    "-logtimemicros -debug -debugexclude=libevent -debugexclude=leveldb -debugexclude=rand -uacomment=testnode{number} "
+    "-disablewallet -logthreadnames -logsourcelocations -loglevel=trace -v2transport=0"
+)
+
+
+@dataclass
+class Daemon:
+    """An altynd with its data directory, as Core's test framework sets it up."""
+
+    datadir: Path
+    number: int
+    port: int
+    rpc_port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def folder(self) -> Path:
+        return self.datadir / "regtest"
+
+    def start(self, *options: str) -> None:
+        command = [sys.executable, "-m", "altyn.node.cli.altynd", f"-datadir={self.datadir}"]
+        command += ALWAYS.format(number=self.number).split()
+        with (self.datadir / "stdout").open("ab") as out, (self.datadir / "stderr").open("ab") as err:
+            self.process = subprocess.Popen([*command, *options], stdout=out, stderr=err, cwd="/")
+        until(self._is_ready)
+
+    def _is_ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.datadir / "stderr").read_text()
+        try:
+            self.call("getblockcount")
+        except Unreachable:
+            return False
+        except RpcFailure as failure:
+            if failure.code != IN_WARMUP:
+                raise
+            return False
+        return bool(self.call("getmempoolinfo")["loaded"])
+
+    def call(self, method: str, *params: Any) -> Any:
+        url = f"http://127.0.0.1:{self.rpc_port}"
+        return RpcClient(url, cookie_file=self.folder / ".cookie", timeout=60).call(method, params)
+
+    def ends(self) -> tuple[int, str]:
+        """Return the exit status and what was said on standard error, once the process has ended."""
+        assert self.process is not None
+        return self.process.wait(60), (self.datadir / "stderr").read_text()
+
+    def stop(self) -> tuple[int, str]:
+        self.call("stop")
+        return self.ends()
+
+
+@contextlib.contextmanager
+def daemons(folder: Path, count: int) -> Iterator[list[Daemon]]:
+    ports = free_ports(2 * count)
+    made = []
+    for number in range(count):
+        datadir = folder / f"node{number}"
+        datadir.mkdir()
+        made.append(Daemon(datadir, number, ports[2 * number], ports[2 * number + 1]))
+        config = CONFIG.format(port=made[-1].port, rpc_port=made[-1].rpc_port)
+        (datadir / "bitcoin.conf").write_text(config)
+    try:
+        yield made
+    finally:
+        for daemon in made:
+            if daemon.process is not None and daemon.process.poll() is None:
+                daemon.process.kill()
+                daemon.process.wait()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    with daemons(tmp_path, 1) as (made,):
+        yield made
+
+
+def cli(daemon: Daemon, *words: str, text: str = "") -> tuple[int, str, str]:
+    """Run altyn-cli on the daemon; return its exit status and what it printed on either stream."""
+    command = [sys.executable, "-m", "altyn.node.cli.altyn_cli", f"-datadir={daemon.datadir}", *words]
+    done = subprocess.run(command, capture_output=True, text=True, input=text, check=False, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_daemon_lives_as_cores_framework_expects(daemon: Daemon) -> None:
+    daemon.start()
+    socket.create_connection(("127.0.0.1", daemon.port), 5).close()
+    assert (daemon.folder / ".cookie").stat().st_mode & 0o777 == 0o600
+    assert list((daemon.folder / "wallets").iterdir()) == []
+    assert "(testnode0)/" in daemon.call("getnetworkinfo")["subversion"]
+
+    hashes = daemon.call("generatetoaddress", 5, ADDRESS)
+    assert daemon.call("getbestblockhash") == hashes[-1]
+    block = daemon.call("getblock", hashes[-1], 0)
+    assert daemon.call("submitblock", block) == "duplicate"
+    daemon.call("invalidateblock", hashes[3])
+    assert daemon.call("getblockcount") == 3
+    assert [tip["status"] for tip in daemon.call("getchaintips")] == ["invalid", "active"]
+    daemon.call("reconsiderblock", hashes[3])
+    assert daemon.call("getbestblockhash") == hashes[-1]
+    log = (daemon.folder / "debug.log").read_text()
+    assert f"UpdateTip: new best={hashes[-1]} height=5" in log
+    assert "Done loading" in log
+
+    assert daemon.stop() == (0, "")
+    assert not (daemon.folder / ".cookie").exists()
+    assert {path.name for path in daemon.folder.iterdir() if path.is_dir()} == {
+        "blocks",
+        "chainstate",
+        "indexes",
+        "wallets",
+    }
+    for path in daemon.folder.iterdir():  # what the framework does to its cached chain
+        if path.is_file():
+            path.unlink()
+    (daemon.folder / "wallets").rmdir()
+    daemon.start()
+    assert daemon.call("getbestblockhash") == hashes[-1]
+    daemon.call("setmocktime", 2_000_000_000)
+    daemon.call("generatetoaddress", 1, ADDRESS)
+    assert daemon.call("getblockheader", daemon.call("getbestblockhash"))["time"] == 2_000_000_000
+    assert daemon.stop() == (0, "")
+
+
+def test_two_daemons_meet_and_one_follows_the_other(tmp_path: Path) -> None:
+    with daemons(tmp_path, 2) as (one, other):
+        one.start()
+        other.start()
+        one.call("generatetoaddress", 3, ADDRESS)
+        one.call("addnode", f"127.0.0.1:{other.port}", "onetry")
+        until(lambda: one.call("getbestblockhash") == other.call("getbestblockhash"))
+        for mine, subver, inbound in ((one, "testnode1", False), (other, "testnode0", True)):
+            until(lambda mine=mine: mine.call("getpeerinfo")[0]["bytesrecv_per_msg"].get("pong", 0) >= 29)
+            (peer,) = mine.call("getpeerinfo")
+            assert subver in peer["subver"]
+            assert peer["inbound"] is inbound
+        one.call("disconnectnode", "", 0)
+        until(lambda: other.call("getpeerinfo") == [])
+        assert [each.stop() for each in (one, other)] == [(0, ""), (0, "")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_as_stop_does(daemon: Daemon, number: signal.Signals) -> None:
+    daemon.start()
+    assert daemon.process is not None
+    daemon.process.send_signal(number)
+    assert daemon.ends() == (0, "")
+    assert not (daemon.folder / ".cookie").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("-foo", "Error: Error parsing command line arguments: Invalid parameter -foo"),
+        ("-blockfilterindex=abc", "Error: Unknown -blockfilterindex value abc."),
+        ("-peerblockfilters", "Error: Cannot set -peerblockfilters without -blockfilterindex."),
+        ("-debug=dreams", "Error: Unsupported logging category -debug=dreams."),
+        ("-rpcauth=nonsense", "Error: Invalid -rpcauth argument."),
+        ("-rpcallowip=nowhere", "Error: Invalid -rpcallowip subnet specification: nowhere."),
+    ],
+)
+def test_a_start_that_must_fail_says_why_in_one_line(daemon: Daemon, option: str, message: str) -> None:
+    command = [sys.executable, "-m", "altyn.node.cli.altynd", f"-datadir={daemon.datadir}", option]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+    assert not (daemon.folder / ".cookie").exists()
+
+
+def test_a_second_daemon_on_the_same_folder_is_refused_and_disturbs_nothing(daemon: Daemon) -> None:
+    daemon.start()
+    cookie = (daemon.folder / ".cookie").read_text()
+    (rpc_port,) = free_ports(1)
+    command = [sys.executable, "-m", "altyn.node.cli.altynd", f"-datadir={daemon.datadir}", f"-rpcport={rpc_port}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "is in use by another process" in done.stderr
+    assert (daemon.folder / ".cookie").read_text() == cookie
+    assert daemon.stop() == (0, "")
+
+
+def test_the_client_prints_and_exits_as_bitcoin_cli(daemon: Daemon) -> None:
+    status, _, error = cli(daemon, "getblockcount")
+    assert (status, error[:42]) == (1, "error: Could not locate RPC credentials. N")
+    daemon.start()
+    assert cli(daemon, "-rpcwait", "getblockcount") == (0, "0\n", "")
+    assert cli(daemon, "getblockhash", "9") == (8, "", "error code: -8\nerror message:\nBlock height out of range\n")
+    assert cli(daemon, "nothing")[0] == 32601 & 0xFF
+    assert cli(daemon, "-named", "getblockhash", "height=0")[1] == daemon.call("getblockhash", 0) + "\n"
+    assert cli(daemon, "-stdin", "getblockhash", text="0\n")[1] == daemon.call("getblockhash", 0) + "\n"
+    assert cli(daemon, "-getinfo")[1].startswith("Chain: regtest\nBlocks: 0\n")
+    assert cli(daemon, "-rpcpassword=wrong", "uptime")[2] == (
+        "error: Authorization failed: Incorrect rpcuser or rpcpassword\n"
+    )
+    shown = json.loads(cli(daemon, "getblockchaininfo")[1], parse_float=Decimal)
+    assert shown == daemon.call("getblockchaininfo")
+    assert cli(daemon, "stop") == (0, "Altyn stopping\n", "")
+    assert daemon.ends() == (0, "")
