@@ -395,11 +395,16 @@ class FilterChain:
         fits = {claimed: await self._offload(fit, data, block) for claimed, data in found.items()}
         if not fits:
             return None
-        best = max(fits.values())
-        # What the block does not decide, the number of peers does, and then who came first.
+        best = max(value.by_block for value in fits.values())
         right = max(
-            (claimed for claimed, value in fits.items() if value == best and value.possible),
-            key=lambda claimed: (len(claims[claimed]), -min((one.id for one in claims[claimed]), default=-1)),
+            (claimed for claimed, value in fits.items() if value.possible and value.by_block == best),
+            # What the block does not decide, the number of peers does; then the number of elements, for what a filter
+            # lacks is a payment not seen, and what it has too much only a block fetched in vain; then who came first.
+            key=lambda claimed: (
+                len(claims[claimed]),
+                fits[claimed].elements,
+                -min((source.id for source in claims[claimed]), default=-1),
+            ),
             default=None,
         )
         log.warning("peers disagree about the filter of block %s", entry.hash[::-1].hex())
@@ -407,7 +412,7 @@ class FilterChain:
             if claimed not in found or claimed == right:
                 continue  # who gave no filter at all loses patience, not credit
             for source in backers:
-                if fits[claimed] == best and best.possible:
+                if fits[claimed].possible and fits[claimed].by_block == best:
                     self._drop(source, f"filter of block {entry.hash[::-1].hex()} is not that of most peers")
                 else:
                     self._punish(source, f"filter of block {entry.hash[::-1].hex()} does not fit the block")

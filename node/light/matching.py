@@ -15,14 +15,18 @@ _KEY_SIZES = {2: 33, 3: 33, 4: 65}
 
 
 class Fit(NamedTuple):
-    """How well a filter fits a block; the better one is the greater."""
+    """How well a filter fits a block."""
 
     possible: bool
-    """It can be read, has all scripts that the block pays to, and not more elements than the block has scripts."""
+    """It can be read, has all scripts that the block pays to, and not more elements than the block can account for."""
     explained_inputs: int
     """Inputs whose spent script shows in the input itself, and is in the filter."""
     elements: int
-    """Of two that are equal so far, the one with more is the safer: what is not in a filter is a payment not seen."""
+
+    @property
+    def by_block(self) -> tuple[bool, int]:
+        """What the block says of it; the better one is the greater."""
+        return self.possible, self.explained_inputs
 
 
 _IMPOSSIBLE = Fit(False, 0, 0)
@@ -45,14 +49,13 @@ def fit(data: bytes, block: Block) -> Fit:
         if output.script_pubkey and output.script_pubkey[0] != OP_RETURN
     }
     inputs = [txin for tx in block.transactions[1:] for txin in tx.inputs]
-    if elements > len(paid) + len(inputs):
-        return _IMPOSSIBLE
     spent = [set(possible_spent_scripts(txin)) for txin in inputs]
     found = matching(data, block.hash, paid.union(*spent))
     if not paid <= found:
         return _IMPOSSIBLE
     explained = sum(not scripts.isdisjoint(found) for scripts in spent)
-    return Fit(True, explained, elements)
+    # Each element is one that was recognised, or what an input spends that does not show it.
+    return Fit(elements <= len(found) + len(inputs) - explained, explained, elements)
 
 
 def possible_spent_scripts(txin: TxIn) -> Iterable[bytes]:

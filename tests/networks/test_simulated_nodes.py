@@ -467,6 +467,22 @@ async def test_a_bad_request_for_filters_ends_the_connection(world: World, drawi
     assert script.gone
 
 
+async def test_more_than_a_thousand_filters_are_too_many(world: World) -> None:
+    drawing = chain("g a1..a1005", start=NOW - 1006 * 60)
+    node = await world.network.add_node()
+    await feed(node, first_blocks(drawing, 1005))
+    script = ScriptedNode(first_blocks(drawing, 1005), services=Services.NONE)
+    await world.call(node, script)
+    peer = script.peers[0]
+    peer.send(GetCFCheckpoint(0, drawing["a1005"].hash))
+    peer.send(GetCFilters(0, 6, drawing["a1005"].hash))
+    await world.until(lambda: len(script.requests(CFilter)) == 1000)
+    (checkpoints,) = script.requests(CFCheckpoint)
+    assert [checkpoints] == script.answer(GetCFCheckpoint(0, drawing["a1005"].hash))
+    peer.send(GetCFilters(0, 5, drawing["a1005"].hash))
+    await world.until(lambda: bool(script.gone))
+
+
 async def test_filters_that_are_not_served_are_not_to_be_asked_for(world: World, drawing: Drawing) -> None:
     script = await asked(world, drawing, GetCFilters(0, 0, drawing["a110"].hash), peerblockfilters=False)
     assert script.gone
