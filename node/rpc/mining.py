@@ -109,10 +109,10 @@ class MiningMethods:
     ) -> Json:
         """Returns data needed to construct a block to work on, or checks a proposed block."""
         request = template_request
-        mode = request.get("mode", "template")
+        mode = request.get("mode")
         if mode == "proposal":
             return await self._test_proposal(request.get("data"))
-        if mode not in {"template", None}:
+        if mode is not None and mode != "template":
             raise RpcError(INVALID_PARAMETER, "Invalid mode")
         rules = [expect_type(rule, "string") for rule in expect_type(request.get("rules") or [], "array")]
         network = self._chain.network

@@ -1,0 +1,168 @@
+import asyncio
+import contextlib
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from builders import coin, spend
+from rpc_node import ADDRESS, Rpc, rpc_node
+
+from altyn.consensus.block import Block
+from altyn.node.rpc.amounts import JsonNumber
+from altyn.node.rpc.errors import RpcError
+from altyn.node.rpc.groups import DECLARED
+
+ISSUE = """
+getblockchaininfo getbestblockhash getblockcount getblockhash getblockheader getblock getblockfilter getchaintips
+gettxout getrawtransaction getmempoolinfo getrawmempool testmempoolaccept sendrawtransaction decoderawtransaction
+decodescript
+validateaddress getblocktemplate submitblock generatetoaddress getpeerinfo getnetworkinfo addnode disconnectnode
+invalidateblock reconsiderblock getdeploymentinfo syncwithvalidationinterfacequeue setmocktime uptime help stop
+"""
+RAW_TRUE = "bcrt1qft5p2uhsdcdc3l2ua4ap5qqfg4pjaqlp250x7us7a8qqhrxrxfsqseac85"
+"""Pays to the witness script OP_TRUE: anybody may spend it."""
+
+
+async def refusal(rpc: Rpc, method: str, *params: Any) -> tuple[int, str]:
+    with pytest.raises(RpcError) as caught:
+        await rpc.call(method, *params)
+    return caught.value.code, caught.value.message
+
+
+async def funded(rpc: Rpc) -> Block:
+    """Mine until the first reward, which anybody may spend, is ripe; return its block."""
+    first = (await rpc.call("generatetoaddress", 1, RAW_TRUE))[0]
+    await rpc.call("generatetoaddress", 100, ADDRESS)
+    return Block.parse(bytes.fromhex(await rpc.call("getblock", first, 0)))
+
+
+async def test_every_method_of_the_contract_is_there_and_has_help(rpc: Rpc) -> None:
+    for name in ISSUE.split():
+        text = await rpc.call("help", name)
+        assert text.startswith(name)
+        assert "Result:" in text
+
+
+async def test_what_a_call_did_is_seen_by_the_next_one(rpc: Rpc) -> None:
+    hashes = await rpc.call("generatetoaddress", 3, ADDRESS)
+    assert await rpc.call("getbestblockhash") == hashes[-1]
+    assert await rpc.call("getblockcount") == 3
+    await rpc.call("invalidateblock", hashes[1])
+    assert await rpc.call("getblockcount") == 1
+    raw = await rpc.call("getblock", hashes[1], 0)
+    assert await rpc.call("submitblock", raw) == "duplicate-invalid"
+    await rpc.call("reconsiderblock", hashes[1])
+    assert await rpc.call("getbestblockhash") == hashes[-1]
+
+
+async def test_a_payment_goes_from_mempool_to_block(rpc: Rpc) -> None:
+    reward = await funded(rpc)
+    tx = spend(coin(reward.transactions[0]), fee=1000)
+    txid = tx.txid[::-1].hex()
+    (verdict,) = await rpc.call("testmempoolaccept", [tx.raw.hex()])
+    assert verdict["allowed"] is True
+    assert str(verdict["fees"]["base"]) == "0.00001000"
+    assert await rpc.call("getrawmempool") == []
+    assert await rpc.call("sendrawtransaction", tx.raw.hex()) == txid
+    assert await rpc.call("sendrawtransaction", tx.raw.hex()) == txid
+    assert (await rpc.call("testmempoolaccept", [tx.raw.hex()]))[0]["reject-reason"] == "txn-already-in-mempool"
+    (entry,) = (await rpc.call("getrawmempool", True)).values()
+    assert isinstance(entry["fees"]["modified"], JsonNumber)
+    assert (await rpc.call("gettxout", txid, 0))["confirmations"] == 0
+    spent = tx.inputs[0].prevout
+    assert await rpc.call("gettxout", spent.txid[::-1].hex(), spent.vout) is None
+    assert await rpc.call("gettxout", spent.txid[::-1].hex(), spent.vout, False) is not None
+
+    template = await rpc.call("getblocktemplate", {"rules": ["segwit"]})
+    assert [each["txid"] for each in template["transactions"]] == [txid]
+    (block,) = await rpc.call("generatetoaddress", 1, ADDRESS)
+    found = await rpc.call("getrawtransaction", txid, 2)
+    assert (found["blockhash"], found["confirmations"], str(found["fee"])) == (block, 1, "0.00001000")
+    assert await refusal(rpc, "sendrawtransaction", tx.raw.hex()) == (-27, "Transaction outputs already in utxo set")
+
+
+async def test_a_double_spend_is_refused_with_cores_code_and_reason(rpc: Rpc) -> None:
+    reward = await funded(rpc)
+    first, second = (spend(coin(reward.transactions[0]), fee=fee) for fee in (1000, 2000))
+    await rpc.call("sendrawtransaction", first.raw.hex())
+    assert await refusal(rpc, "sendrawtransaction", second.raw.hex()) == (-26, "txn-mempool-conflict")
+
+
+async def test_fees_above_the_limit_are_refused(rpc: Rpc) -> None:
+    reward = await funded(rpc)
+    tx = spend(coin(reward.transactions[0]), fee=10_000_000)
+    assert await refusal(rpc, "sendrawtransaction", tx.raw.hex()) == (
+        -25,
+        "Fee exceeds maximum configured by user (e.g. -maxtxfee, maxfeerate)",
+    )
+    (verdict,) = await rpc.call("testmempoolaccept", [tx.raw.hex()])
+    assert verdict["reject-reason"] == "max-fee-exceeded"
+    await rpc.call("sendrawtransaction", tx.raw.hex(), 0)
+
+
+async def test_a_block_from_a_template_is_accepted_without_its_witness(rpc: Rpc) -> None:
+    template = await rpc.node.templates.template(bytes.fromhex("51"))
+    block, _ = await rpc.node.miner.solve(template, 1 << 20)
+    assert block is not None
+    coinbase = block.transactions[0]
+    bare = Block.parse(block.header.raw + b"\x01" + coinbase.stripped)
+    assert await rpc.call("submitblock", bare.raw.hex()) is None
+    assert await rpc.call("getbestblockhash") == block.hash[::-1].hex()
+    assert await rpc.call("submitblock", block.raw.hex()) == "duplicate"
+
+
+async def test_a_long_poll_waits_for_the_next_block(rpc: Rpc) -> None:
+    request = {"rules": ["segwit"]}
+    template = await rpc.call("getblocktemplate", request)
+    poll = asyncio.create_task(rpc.call("getblocktemplate", request | {"longpollid": template["longpollid"]}))
+    await rpc.call("syncwithvalidationinterfacequeue")
+    assert not poll.done()
+    (block,) = await rpc.call("generatetoaddress", 1, ADDRESS)
+    assert (await poll)["previousblockhash"] == block
+
+
+async def test_the_mock_time_stops_the_clock(rpc: Rpc) -> None:
+    await rpc.call("setmocktime", 2_000_000_000)
+    (block,) = await rpc.call("generatetoaddress", 1, ADDRESS)
+    assert (await rpc.call("getblockheader", block))["time"] == 2_000_000_000
+    await rpc.call("setmocktime", 0)
+    assert rpc.node.clock.now() < 2_000_000_000
+
+
+async def test_without_indexes_the_refusals_say_which_is_missing(tmp_path: Path) -> None:
+    async with rpc_node(tmp_path) as rpc:
+        genesis = await rpc.call("getblockhash", 0)
+        assert await refusal(rpc, "getblockfilter", genesis) == (-1, "Index is not enabled for filtertype basic")
+        code, message = await refusal(rpc, "getrawtransaction", "11" * 32)
+        assert code == -5
+        assert message.startswith("No such mempool transaction. Use -txindex or provide a block hash to enable")
+
+
+async def test_dialling_nobody_once_is_no_error_and_adding_twice_is_one(rpc: Rpc) -> None:
+    assert await rpc.call("addnode", "127.0.0.1:1", "onetry") is None
+    assert await rpc.call("addnode", "127.0.0.1:1", "add") is None
+    assert await refusal(rpc, "addnode", "127.0.0.1:1", "add") == (-23, "Error: Node already added")
+    assert await rpc.call("addnode", "127.0.0.1:1", "remove") is None
+    assert (await refusal(rpc, "addnode", "127.0.0.1:1", "dance"))[0] == -1
+
+
+async def test_no_argument_whatever_gets_anything_but_an_answer_or_a_refusal(rpc: Rpc) -> None:
+    blocks = await rpc.call("generatetoaddress", 2, ADDRESS)
+    raw_block = await rpc.call("getblock", blocks[0], 0)
+    words = [
+        None, True, False, 0, 1, -1, 2, 1 << 31, -(1 << 31), 1 << 64, JsonNumber("0.1"), JsonNumber("-1e400"), "", "0",
+        "00", "zz", " 00", "é", "\ud800", blocks[0], blocks[1].upper(), "00" * 32, "ff" * 80, raw_block,
+        raw_block[:-2], ADDRESS, "basic", "127.0.0.1:0", "[::1]:99", "[", [], [[]], ["00"], [None], {}, {"mode": []},
+        {"rules": 5}, {"rules": ["segwit"], "longpollid": "x"}, {"mode": "proposal", "data": raw_block}, {"args": 5},
+    ]  # fmt: skip
+    random = Random(7)
+    quiet = set(DECLARED) & {each.name for each in rpc.methods.methods()} - {"stop", "generatetoaddress", "setmocktime"}
+    for _ in range(3000):
+        name = random.choice(sorted(quiet))
+        params: Any = [random.choice(words) for _ in range(random.randrange(5))]
+        if random.random() < 0.2 and DECLARED[name].arguments:
+            params = {random.choice(DECLARED[name].arguments).name: random.choice(words)}
+        with contextlib.suppress(RpcError):
+            await rpc.methods.call(name, params)
+    assert await rpc.call("getblockcount") >= 0
