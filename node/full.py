@@ -133,9 +133,8 @@ class FullNode:
             log.info("chain %s at height %d, %s", settings.network.chain, chain.tip.height, chain.tip.hash[::-1].hex())
             async with background(writer.run(), chain.run(), node.sync.run(node.events), node.connections.run()):
                 await node._meet_peers()
-                unsubscribe = node.events.subscribe(node._watch_height)
+                node.events.subscribe(node._watch_height)
                 yield node
-                unsubscribe()
             log.info("shutdown: peers are gone, writing the chain")
 
     async def run(self) -> None:

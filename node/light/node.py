@@ -118,7 +118,10 @@ class LightNode:
             log.info("chain %s: headers to %d, %s", settings.network.chain, tip.height, tip.hash[::-1].hex())
             async with background(node.sync.run(), node.filters.run(), node.connections.run()):
                 node.connections.set_network_active(settings.networkactive)
-                for text in (*(settings.outgoing or ()), *settings.addnode):
+                peers = (*(settings.outgoing or ()), *settings.addnode)
+                if not peers:
+                    log.warning("no peer is named: a light node needs -connect or -addnode, best of several full nodes")
+                for text in peers:
                     node.connections.add_node(*split_address(text, settings.network.port))
                 yield node
 
