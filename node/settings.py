@@ -337,7 +337,7 @@ def _read_config(above: Sequence[Layer], datadir: Path) -> ConfigFile:
                 f'Error reading configuration file: specified config file "{path}" could not be opened.'
             )
         return config
-    config.read(path.read_text("utf-8"))
+    config.read(_text_of(path))
     if "includeconf" in above[0].negated:
         return config
     chain = _choose_chain(*above, config.layer("", _KNOWN)[0], Layer(_KNOWN))
@@ -345,8 +345,15 @@ def _read_config(above: Sequence[Layer], datadir: Path) -> ConfigFile:
         path = datadir / Path(included).expanduser()
         if not path.is_file():
             raise SettingsError(f"Error reading configuration file: Failed to include configuration file {included}")
-        config.read(path.read_text("utf-8"))
+        config.read(_text_of(path))
     return config
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"Error reading configuration file: {path}: {error}") from error
 
 
 def _choose_chain(*layers: Layer) -> str:

@@ -14,7 +14,7 @@ from altyn.node.options import SettingsError, choose, declared_options, option, 
 from altyn.node.rpc.amounts import JsonNumber
 from altyn.node.rpc.client import RpcClient, RpcFailure, Unauthorized, Unreachable
 from altyn.node.rpc.errors import IN_WARMUP
-from altyn.node.settings import ACCEPTED, OPTIONS, Settings, load
+from altyn.node.settings import ACCEPTED, OPTIONS, Settings, load, split_address
 from altyn.node.version import VERSION
 
 _POLL = 0.1
@@ -126,9 +126,10 @@ def _with_patience(options: ClientOptions, settings: Settings, action: Any) -> A
 
 def make_client(options: ClientOptions, settings: Settings) -> RpcClient:
     """Return a client of the node that the options and settings name. Raises CliError."""
-    host, _, port = options.rpcconnect.partition(":")
+    host, port = split_address(options.rpcconnect, settings.rpcport)
+    host = f"[{host}]" if ":" in host else host
     user = f"{settings.rpcuser}:{settings.rpcpassword}@" if settings.rpcpassword else ""
-    url = f"http://{user}{host}:{port or settings.rpcport}"
+    url = f"http://{user}{host}:{port}"
     cookie = None if settings.rpcpassword else settings.path(settings.rpccookiefile)
     try:
         return RpcClient(

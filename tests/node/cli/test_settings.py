@@ -129,6 +129,12 @@ def test_further_files_are_included(tmp_path: Path) -> None:
         configured(tmp_path, "includeconf=gone\n")
 
 
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bitcoin.conf").write_bytes(b"par=\xff")
+    with pytest.raises(SettingsError, match=r"Error reading configuration file: .*bitcoin\.conf"):
+        load([f"-datadir={tmp_path}"])
+
+
 def test_what_the_file_says_in_vain_becomes_a_warning(tmp_path: Path) -> None:
     settings = configured(tmp_path, "nonsense=1\nprune=550\n[elsewhere]\npar=1\n")
     assert "Ignoring unknown configuration value nonsense" in settings.warnings

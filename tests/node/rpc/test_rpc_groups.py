@@ -9,6 +9,12 @@ from builders import coin, spend
 from rpc_node import ADDRESS, Rpc, rpc_node
 
 from altyn.consensus.block import Block
+from altyn.consensus.networks import REGTEST
+from altyn.consensus.script.addresses import decode_address
+from altyn.node.mining.miner import Miner
+from altyn.node.mining.remote import RemoteTemplates
+from altyn.node.mining.search import load_backend
+from altyn.node.offload import Inline
 from altyn.node.rpc.amounts import JsonNumber
 from altyn.node.rpc.errors import RpcError
 from altyn.node.rpc.groups import DECLARED
@@ -110,6 +116,19 @@ async def test_a_block_from_a_template_is_accepted_without_its_witness(rpc: Rpc)
     assert await rpc.call("submitblock", bare.raw.hex()) is None
     assert await rpc.call("getbestblockhash") == block.hash[::-1].hex()
     assert await rpc.call("submitblock", block.raw.hex()) == "duplicate"
+
+
+async def test_a_miner_elsewhere_works_from_the_template_alone(rpc: Rpc) -> None:
+    async def call(method: str, params: list[Any]) -> Any:
+        return await rpc.call(method, *params)
+
+    reward = await funded(rpc)
+    tx = spend(coin(reward.transactions[0]))
+    await rpc.call("sendrawtransaction", tx.raw.hex())
+    miner = Miner(RemoteTemplates(REGTEST, call), load_backend(), Inline(), rpc.node.clock)
+    (found,) = await miner.generate(1, decode_address(ADDRESS, REGTEST))
+    block = await rpc.call("getblock", await rpc.call("getbestblockhash"))
+    assert (block["hash"], block["tx"][1:]) == (found[::-1].hex(), [tx.txid[::-1].hex()])
 
 
 async def test_a_long_poll_waits_for_the_next_block(rpc: Rpc) -> None:
