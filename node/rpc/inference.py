@@ -1,7 +1,7 @@
 """The descriptor of an output script, as far as the script alone tells it."""
 
 from altyn.consensus.networks import Network
-from altyn.consensus.script.addresses import decode_address, encode_address
+from altyn.consensus.script.addresses import encode_address
 from altyn.consensus.script.templates import Template, classify, p2wsh_of
 from altyn.consensus.secp256k1 import Secp256k1
 from altyn.wallet.formats.descriptors import add_checksum
@@ -34,9 +34,7 @@ class Inference:
         if template.kind == "witness_v1_taproot" and self._secp.is_public_key(b"\x02" + template.data[0]):
             return f"rawtr({template.data[0].hex()})"
         address = encode_address(script, self._network)
-        if address is not None and decode_address(address, self._network) == script:
-            return f"addr({address})"
-        return f"raw({script.hex()})"
+        return f"raw({script.hex()})" if address is None else f"addr({address})"
 
 
 def _multisig(template: Template) -> str:
