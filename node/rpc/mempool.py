@@ -159,7 +159,7 @@ class MempoolMethods:
             raise RpcError(INVALID_PARAMETER, "Verbose results cannot contain mempool sequence values.")
         if verbose:
             return LazyObject(self._entries())
-        txids = [display(entry.txid) for entry in self._mempool.sorted_entries()]
+        txids = [display(entry.txid) for entry in self._mempool.entries()]
         return {"txids": txids, "mempool_sequence": self._mempool.sequence} if mempool_sequence else txids
 
     def _entries(self) -> Iterator[tuple[str, Json]]:

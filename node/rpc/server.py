@@ -158,17 +158,18 @@ class RpcServer:
             log.warning("ThreadRPCServer incorrect password attempt from %s", http.remote)
             await asyncio.sleep(_BRUTE_FORCE_DELAY)  # makes guessing slow
             return web.Response(status=401, headers=challenge)
+        try:
+            async with asyncio.timeout(self._timeout):
+                body = await http.read()  # before it counts: who sends slowly keeps nobody waiting
+        except TimeoutError:
+            return web.Response(status=408)
         if self._waiting >= self._most_waiting:
             log.warning("Request rejected because http work queue depth exceeded, it can be increased")
             return web.Response(status=503, text="Work queue depth exceeded")
         self._waiting += 1
         try:
-            async with asyncio.timeout(self._timeout):
-                body = await http.read()
             async with self._slots:
                 return await self._answer(body, user)
-        except TimeoutError:
-            return web.Response(status=408)
         finally:
             self._waiting -= 1
 

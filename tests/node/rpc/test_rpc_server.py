@@ -1,5 +1,6 @@
 import asyncio
 import base64
+import contextlib
 import io
 import json
 from collections.abc import AsyncIterator
@@ -183,6 +184,25 @@ async def test_a_full_work_queue_refuses_and_recovers(caller: Caller, methods: M
     methods.release.set()
     assert [(await each)[0] for each in waiting] == [200, 200]
     assert (await caller.post({"id": 9, "method": "double", "params": [1]}))[0] == 200
+
+
+async def test_many_slow_clients_do_not_keep_the_next_one_waiting(caller: Caller) -> None:
+    port = int(caller.url.split(":")[2].strip("/"))
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\nAuthorization: Basic dXNlcjpzZWNyZXQ=\r\n"
+    writers = []
+    try:
+        for number in range(200):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writers.append(writer)
+            writer.write(head + (b"\r\n{" if number % 2 else b""))  # half of them stop within the header
+        async with asyncio.timeout(3):
+            status, _, _ = await caller.post({"id": 1, "method": "double", "params": [1]})
+        assert status == 200
+    finally:
+        for writer in writers:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 async def test_a_bug_is_logged_and_the_caller_sees_no_traceback(
