@@ -11,6 +11,8 @@ from rpc_node import ADDRESS, Rpc, rpc_node
 from altyn.consensus.block import Block
 from altyn.consensus.networks import REGTEST
 from altyn.consensus.script.addresses import decode_address
+from altyn.consensus.script.templates import null_data
+from altyn.consensus.transaction import TxOut
 from altyn.node.mining.miner import Miner
 from altyn.node.mining.remote import RemoteTemplates
 from altyn.node.mining.search import load_backend
@@ -105,6 +107,17 @@ async def test_fees_above_the_limit_are_refused(rpc: Rpc) -> None:
     (verdict,) = await rpc.call("testmempoolaccept", [tx.raw.hex()])
     assert verdict["reject-reason"] == "max-fee-exceeded"
     await rpc.call("sendrawtransaction", tx.raw.hex(), 0)
+
+
+async def test_burning_money_needs_a_word(rpc: Rpc) -> None:
+    reward = coin(await funded(rpc))
+    rest = TxOut(reward.output.value - 2000, reward.output.script_pubkey)
+    tx = spend(reward, [TxOut(1000, null_data(b"gone")), rest])
+    assert await refusal(rpc, "sendrawtransaction", tx.raw.hex()) == (
+        -25,
+        "Unspendable output exceeds maximum configured by user (maxburnamount)",
+    )
+    await rpc.call("sendrawtransaction", tx.raw.hex(), 0, "0.00001")
 
 
 async def test_a_block_from_a_template_is_accepted_without_its_witness(rpc: Rpc) -> None:
