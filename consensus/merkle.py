@@ -1,11 +1,13 @@
 """Merkle trees: of a block's transactions, of its witnesses, and partial trees as proofs (BIP37, BIP141)."""
 
 from collections.abc import Sequence
+from hashlib import sha256
+from operator import add, eq
 from typing import NamedTuple, Self
 
 from altyn.consensus.block import Block
 from altyn.consensus.encoding import Cursor, EncodingError, compact_size, var_bytes
-from altyn.consensus.hashes import sha256, sha256d
+from altyn.consensus.hashes import sha256d
 from altyn.consensus.limits import MAX_BLOCK_WEIGHT, MIN_TRANSACTION_WEIGHT
 from altyn.consensus.transaction import Transaction
 
@@ -22,11 +24,11 @@ def merkle_root_and_mutation(hashes: Sequence[bytes]) -> tuple[bytes, bool]:
     level = list(hashes)
     mutated = False
     while len(level) > 1:
-        if not mutated:
-            mutated = any(level[i] == level[i + 1] for i in range(0, len(level) - 1, 2))
+        left, right = level[::2], level[1::2]
+        mutated = mutated or any(map(eq, left, right))
         if len(level) & 1:
-            level.append(level[-1])
-        level = [sha256(sha256(level[i] + level[i + 1])) for i in range(0, len(level), 2)]
+            right.append(level[-1])
+        level = [sha256(sha256(pair).digest()).digest() for pair in map(add, left, right)]
     return level[0], mutated
 
 

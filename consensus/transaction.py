@@ -11,7 +11,12 @@ from altyn.consensus.limits import SEQUENCE_FINAL, WITNESS_SCALE_FACTOR
 _U32 = struct.Struct("<I")
 _I64 = struct.Struct("<q")
 _read_u32 = _U32.unpack_from
-_read_i64 = _I64.unpack_from
+_read_outpoint = struct.Struct("<36sB").unpack_from
+"""An outpoint, and the first byte of the size of the script behind it."""
+_read_value = struct.Struct("<qB").unpack_from
+"""A value, and the first byte of the size of the script behind it."""
+_new = tuple.__new__
+"""Half the price of calling a NamedTuple."""
 _OUTPOINT_SIZE = 36
 _NULL_INDEX = b"\xff\xff\xff\xff"
 
@@ -159,15 +164,13 @@ class Transaction:
                 count, position = read_compact_size(data, position - 1)
             inputs = []
             for _ in range(count):
-                prevout = OutPoint(data[position : position + _OUTPOINT_SIZE])
-                position += _OUTPOINT_SIZE
-                size = data[position]
-                position += 1
+                prevout, size = _read_outpoint(data, position)
+                position += _OUTPOINT_SIZE + 1
                 if size >= 0xFD:
                     size, position = read_compact_size(data, position - 1)
                 end = position + size
                 (sequence,) = _read_u32(data, end)
-                inputs.append(TxIn(prevout, data[position:end], sequence))
+                inputs.append(_new(TxIn, (OutPoint(prevout), data[position:end], sequence, ())))
                 position = end + 4
             count = data[position]
             position += 1
@@ -175,16 +178,14 @@ class Transaction:
                 count, position = read_compact_size(data, position - 1)
             outputs = []
             for _ in range(count):
-                (value,) = _read_i64(data, position)
-                position += 8
-                size = data[position]
-                position += 1
+                value, size = _read_value(data, position)
+                position += 9
                 if size >= 0xFD:
                     size, position = read_compact_size(data, position - 1)
                 end = position + size
                 if end > size_limit:
                     raise EncodingError("end of data")
-                outputs.append(TxOut(value, data[position:end]))
+                outputs.append(_new(TxOut, (value, data[position:end])))
                 position = end
             self.outputs = tuple(outputs)
             body_end = position
@@ -260,7 +261,7 @@ def serialize_witness(stack: Sequence[bytes]) -> bytes:
 def _read_witnesses(data: bytes, position: int, inputs: list[TxIn]) -> int:
     size_limit = len(data)
     found = False
-    for number, txin in enumerate(inputs):
+    for number, (prevout, script_sig, sequence, _) in enumerate(inputs):
         count = data[position]
         position += 1
         if count >= 0xFD:
@@ -279,7 +280,7 @@ def _read_witnesses(data: bytes, position: int, inputs: list[TxIn]) -> int:
                 raise EncodingError("end of data")
             stack.append(data[position:end])
             position = end
-        inputs[number] = TxIn(txin.prevout, txin.script_sig, txin.sequence, tuple(stack))
+        inputs[number] = _new(TxIn, (prevout, script_sig, sequence, tuple(stack)))
     if not found:
         raise EncodingError("Superfluous witness record")
     return position
