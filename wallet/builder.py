@@ -50,14 +50,10 @@ class Draft:
     def spent_outputs(self) -> list[TxOut]:
         return [coin.output for coin in self.coins]
 
-    def with_change(self, more: int) -> "Draft":
-        """Return the draft with `more` satoshis of its fee moved to the change."""
+    def with_lock_time(self, lock_time: int) -> "Draft":
+        """Return the same payment with another lock time."""
         tx = self.transaction
-        outputs = [
-            TxOut(value + more, script) if index == self.change else TxOut(value, script)
-            for index, (value, script) in enumerate(tx.outputs)
-        ]
-        return replace(self, transaction=Transaction(tx.version, tx.inputs, outputs, tx.lock_time), fee=self.fee - more)
+        return replace(self, transaction=Transaction(tx.version, tx.inputs, tx.outputs, lock_time))
 
 
 def input_weight(script_pubkey: bytes) -> int:

@@ -15,7 +15,7 @@ from altyn.consensus.secp256k1 import Secp256k1, load
 from altyn.consensus.transaction import Transaction
 from altyn.wallet import words as recovery
 from altyn.wallet.backend import Backend
-from altyn.wallet.builder import Draft, Recipient, build, fee_for, input_weight
+from altyn.wallet.builder import Draft, Recipient, build, fee_for, input_weight, signed_weight
 from altyn.wallet.coins import Candidate
 from altyn.wallet.encryption import KeyDerivation, seal, unseal
 from altyn.wallet.errors import NodeError, Rejected, StoreError, WalletError
@@ -31,6 +31,7 @@ MAX_FEERATE = 10_000_000
 """More is taken for a mistake (Core: -maxfeerate of sendrawtransaction)."""
 CONFIRM_WITHIN = 6
 """Blocks within which a payment should be confirmed, when its feerate is estimated."""
+_MOST_SIGNINGS = 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CONTEXT = b"altyn-wallet"
 
@@ -413,7 +414,7 @@ class Wallet:
             random=self._random,
         )
         master = ExtendedKey.from_seed(recovery.to_seed(secret_words, extension), self._secp)
-        tx, draft = self._sign(draft, master, rate.per_kvb)
+        tx = self._sign(draft, master, rate.per_kvb)
         paid = {recipient.script_pubkey for recipient in recipients}
         change = 0 if draft.change is None else tx.outputs[draft.change].value
         amount = sum(output.value for output in tx.outputs) - change
@@ -442,22 +443,26 @@ class Wallet:
             candidates.append(Candidate(coin.outpoint, coin.output, weight, coin.height is not None))
         return candidates
 
-    def _sign(self, draft: Draft, master: ExtendedKey, feerate: int) -> tuple[Transaction, Draft]:
-        """Sign and check. A rare signature is a byte shorter; then the change takes what the fee would be too much."""
+    def _sign(self, draft: Draft, master: ExtendedKey, feerate: int) -> Transaction:
+        """Sign and check.
+
+        A rare signature is a byte shorter than the fee allows for; then a lower lock time, harmless as it is, gives
+        other signatures, and the fee stays exact.
+        """
         keys = self._secrets(draft, master)
         aux = self._random.randbytes(32)
+        expected = fee_for(signed_weight(draft.coins, draft.transaction.outputs), feerate)
+        latest = draft.transaction.lock_time
         try:
-            tx = sign(draft.transaction, draft.spent_outputs, keys, self._secp, aux)
-            surplus = draft.fee - fee_for(tx.weight, feerate)
-            if draft.change is not None and surplus > 0:
-                closer = draft.with_change(surplus)
-                again = sign(closer.transaction, closer.spent_outputs, keys, self._secp, aux)
-                if again.weight == tx.weight:
-                    tx, draft = again, closer
+            for lock_time in range(latest, max(-1, latest - _MOST_SIGNINGS), -1):
+                draft = draft.with_lock_time(lock_time)
+                tx = sign(draft.transaction, draft.spent_outputs, keys, self._secp, aux)
+                if fee_for(tx.weight, feerate) == expected:
+                    break
             check_signatures(tx, draft.spent_outputs, self._secp)
         except SigningError as error:
             raise WalletError(f"the payment could not be signed: {error}") from None
-        return tx, draft
+        return tx
 
     def _secrets(self, draft: Draft, master: ExtendedKey) -> dict[bytes, bytes]:
         """Derive the secrets of the coins, by output script."""
