@@ -271,7 +271,7 @@ def _command_line(pid: int) -> str:
             return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
         except OSError:
             return ""
-    listing = ["ps", "-o", "command=", "-p", str(pid)]
+    listing = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
     return subprocess.run(listing, capture_output=True, text=True, check=False).stdout
 
 

@@ -29,21 +29,29 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def processes_in(folder: Path) -> list[int]:
-    listing = subprocess.run(["ps", "-eo", "pid=,command="], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(
+        ["ps", "-ww", "-e", "-o", "pid=", "-o", "command="], capture_output=True, text=True, check=True
+    ).stdout
     lines = [line.split(maxsplit=1) for line in listing.splitlines()]
     return [int(pid) for pid, command in lines if f"{folder}/" in command and "altyn.node.cli" in command]
 
 
-def testnet(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "altyn.node.cli.altyn", "testnet", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "altyn.node.cli.altyn", "testnet", *arguments]
+
+
+def started(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def done(*arguments: str) -> str:
+    finished = subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
 
 
 def answer(*arguments: str) -> Any:
-    process = testnet(*arguments)
-    output, errors = process.communicate()
-    assert process.returncode == 0, errors
-    return json.loads(output)
+    return json.loads(done(*arguments, "--json"))
 
 
 def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -67,7 +75,7 @@ def check_proof(proof: dict[str, Any]) -> None:
 
 
 def test_one_command_proves_a_payment_and_leaves_nothing_behind(home: Path) -> None:
-    proof = answer("prove", "--once", "--json")
+    proof = answer("prove", "--once")
     check_proof(proof)
     assert proof["payment"]["confirmations"] == 6
     assert list((home / "testnets").glob("*/network.json")) == []
@@ -75,7 +83,7 @@ def test_one_command_proves_a_payment_and_leaves_nothing_behind(home: Path) -> N
 
 @pytest.mark.slow
 def test_a_network_stays_answers_and_goes_on_after_a_stop(home: Path) -> None:
-    proof = answer("up", "--json")
+    proof = answer("up")
     check_proof(proof)
     asked = {}
     for node in proof["nodes"]:
@@ -85,58 +93,57 @@ def test_a_network_stays_answers_and_goes_on_after_a_stop(home: Path) -> None:
         if node["kind"] == "full":
             payment = rpc.call("getrawtransaction", [proof["payment"]["txid"], True, proof["payment"]["block"]])
             assert payment["confirmations"] == proof["payment"]["confirmations"]
-    again = answer("up", "--json")
+    again = answer("up")
     assert again["nodes"] == proof["nodes"]  # the same processes: `up` twice is harmless
-    assert answer("status", "--json") == again
+    assert answer("status") == again
 
-    mined = answer("mine", "2", "--json")["blocks"]
-    grown = answer("status", "--json")
+    mined = answer("mine", "2")["blocks"]
+    grown = answer("status")
     assert {node["tip"] for node in grown["nodes"]} == {mined[-1]}
     assert grown["payment"]["confirmations"] == proof["payment"]["confirmations"] + 2
 
-    assert testnet("down").wait() == 0
+    done("down")
     assert processes_in(home) == []
-    back = answer("up", "--json")
+    back = answer("up")
     assert {node["tip"] for node in back["nodes"]} == {mined[-1]}
-    assert testnet("destroy", "--yes").wait() == 0
+    done("destroy", "--yes")
     assert not (home / "testnets" / "default").exists()
 
 
 @pytest.mark.slow
 def test_two_networks_run_at_once(home: Path) -> None:
-    first, second = testnet("up", "--json", "--name", "one"), testnet("up", "--json", "--name", "two")
+    first, second = started("up", "--json", "--name", "one"), started("up", "--json", "--name", "two")
     proofs = [json.loads(process.communicate()[0]) for process in (first, second)]
     for proof in proofs:
         check_proof(proof)
     assert proofs[0]["nodes"][0]["tip"] != proofs[1]["nodes"][0]["tip"]
     for name in ("one", "two"):
-        assert testnet("destroy", "--yes", "--name", name).wait() == 0
+        done("destroy", "--yes", "--name", name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_a_network_ends_with_its_starter(home: Path, number: signal.Signals) -> None:
-    process = testnet("prove", "--json")
-    until(lambda: len(processes_in(home)) >= 3)
-    process.send_signal(number)
-    process.communicate()
+    with started("prove", "--json") as process:
+        until(lambda: len(processes_in(home)) >= 3)
+        process.send_signal(number)
+        process.communicate()
     until(lambda: processes_in(home) == [])
 
 
 @pytest.mark.slow
 def test_a_killed_node_is_brought_back_by_up(home: Path) -> None:
-    proof = answer("up", "--json")
+    proof = answer("up")
     victim = proof["nodes"][1]
     os.kill(victim["pid"], signal.SIGKILL)
     until(lambda: victim["pid"] not in processes_in(home))
-    back = answer("up", "--json")
+    back = answer("up")
     assert back["nodes"][1]["pid"] != victim["pid"]
     assert back["nodes"][1]["tip"] == victim["tip"]
-    assert testnet("destroy", "--yes").wait() == 0
+    done("destroy", "--yes")
 
 
 def test_what_is_not_there_is_said_in_one_line(home: Path) -> None:
-    process = testnet("status", "--name", "nowhere")
-    _, errors = process.communicate()
-    assert process.returncode == 1
-    assert errors == "Error: there is no network 'nowhere'; start it with: altyn testnet up --name nowhere\n"
+    finished = subprocess.run(command("status", "--name", "nowhere"), capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert finished.stderr == "Error: there is no network 'nowhere'; start it with: altyn testnet up --name nowhere\n"
