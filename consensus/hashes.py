@@ -23,7 +23,6 @@ try:
 except ValueError:  # an OpenSSL built without the legacy digests
     ripemd160 = portable_ripemd160
 else:
-
     _fresh_ripemd160 = hashlib.new("ripemd160").copy
 
     def ripemd160(data: bytes) -> bytes:
