@@ -1,6 +1,7 @@
 """The house plan: imports point one way between the rooms, and consensus touches nothing of the outside world."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,12 +66,24 @@ def breaches(path: str, source: str) -> list[str]:
     return found
 
 
+def private_imports(source: str) -> list[str]:
+    """Return the imports of names that their own module keeps to itself."""
+    names = (name.split(".") for name in imported_names(source) if name.startswith("altyn."))
+    return [".".join(words) for words in names if any(re.match("_(?!_)", word) for word in words)]
+
+
 SOURCES = sorted(path.relative_to(PROJECT) for room in MAY_IMPORT for path in (PROJECT / room).rglob("*.py"))
+USERS = sorted(path.relative_to(PROJECT) for user in ("tests", "scripts") for path in (PROJECT / user).rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_imports_point_one_way(path: Path) -> None:
     assert breaches(str(path), (PROJECT / path).read_text()) == []
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *USERS], ids=str)
+def test_no_module_imports_what_another_keeps_to_itself(path: Path) -> None:
+    assert private_imports((PROJECT / path).read_text()) == []
 
 
 @pytest.mark.parametrize(
@@ -114,3 +127,20 @@ def test_a_breach_of_the_plan_is_seen(path: str, source: str) -> None:
 )
 def test_what_the_plan_allows_is_no_breach(path: str, source: str) -> None:
     assert breaches(path, source) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from altyn.consensus.script.verify import _annex",
+        "from altyn.consensus.script.verify import verify_script, _annex as annex",
+        "from altyn.node._hidden import Thing",
+        "def late():\n    import altyn.node._hidden",
+    ],
+)
+def test_a_private_import_is_seen(source: str) -> None:
+    assert private_imports(source)
+
+
+def test_public_names_and_other_peoples_are_no_private_imports() -> None:
+    assert private_imports("from altyn import __version__\nfrom hashlib import _Hash\nimport altyn.p2p.peer") == []
