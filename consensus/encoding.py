@@ -6,7 +6,7 @@ MAX_SIZE = 0x02000000
 """The largest count or length that a compact size may announce, 32 MiB (Core: MAX_SIZE)."""
 
 _U16, _U32, _U64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
-_I32, _I64 = struct.Struct("<i"), struct.Struct("<q")
+_I64 = struct.Struct("<q")
 
 
 class EncodingError(ValueError):
@@ -85,17 +85,11 @@ class Cursor:
     def u8(self) -> int:
         return self.read(1)[0]
 
-    def u16(self) -> int:
-        return self._unpack(_U16)
-
     def u32(self) -> int:
         return self._unpack(_U32)
 
     def u64(self) -> int:
         return self._unpack(_U64)
-
-    def i32(self) -> int:
-        return self._unpack(_I32)
 
     def i64(self) -> int:
         return self._unpack(_I64)

@@ -11,7 +11,6 @@ from functools import lru_cache
 from itertools import groupby
 
 _LANE_BYTES = 12  # 64 bits, and room for a rotation by up to 32
-_LANE_BITS = 8 * _LANE_BYTES
 _CHUNK = 2048
 """Lanes in one integer: as many as keep all operands in the processor's second cache."""
 

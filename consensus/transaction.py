@@ -44,11 +44,6 @@ class OutPoint(bytes):
         vout: int = _read_u32(self, 32)[0]
         return vout
 
-    @property
-    def is_null(self) -> bool:
-        """Whether this is what a coinbase spends."""
-        return self == NULL_OUTPOINT
-
     def __str__(self) -> str:
         return f"{self.txid[::-1].hex()}:{self.vout}"
 

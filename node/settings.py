@@ -38,7 +38,7 @@ ALTYN_STYLE: Mapping[str, str] = {
 
 _ACCEPTED_NAMES = """
 addresstype alertnotify allowignoredconf asmap blockmintxfee blocknotify blockreconstructionextratxn capturemessages
-changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints coinstatsindex
+changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints
 deprecatedrpc disablewallet discover dns dnsseed externalip fallbackfee fastprune fixedseeds forcednsseed
 i2pacceptincoming keypool listenonion loadblock logips loglevelalways logsourcelocations maxapsfee maxorphantx
 maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget mintxfee natpmp onlynet paytxfee peerbloomfilters
@@ -66,10 +66,6 @@ def _parse_filter_index(text: str) -> bool:
     if text not in {"", "0", "1", "basic"}:
         raise SettingsError(f"Unknown -blockfilterindex value {text}.")
     return text != "0"
-
-
-def _parse_hex(text: str) -> str:
-    return bytes.fromhex(text).hex()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +108,13 @@ class Settings:
         parse=_parse_filter_index,
         value_name="type",
         common=True,
+    )
+    coinstatsindex: bool = option(False, "Keep statistics of the coins at every height", group="Storage", common=True)
+    addressindex: bool = option(
+        False, "Keep an index of addresses: history and unspent outputs", group="Storage", common=True
+    )
+    txospenderindex: bool = option(
+        False, "Keep an index of which transaction spends an output", group="Storage", common=True
     )
     blocksxor: bool = option(True, "Obfuscate new block files as Core does", group="Storage")
     par: int = option(0, "Threads for script checks; 0 takes all cores, -n leaves n free", group="Storage", common=True)

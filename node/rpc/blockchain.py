@@ -237,7 +237,7 @@ class BlockchainMethods(BlockMethods):
         ]
 
     def _fork_height(self, entry: Entry) -> int:
-        return chain_fork(self._chain.tip, entry).height
+        return HeaderTree.fork_point(self._chain.tip, entry).height
 
     def _tip_status(self, entry: Entry) -> str:
         if entry is self._chain.tip:
@@ -336,14 +336,3 @@ class BlockchainMethods(BlockMethods):
             pass
 
         await self._writer.do(nothing)
-
-
-def chain_fork(one: Entry, other: Entry) -> Entry:
-    """Return the last entry that two branches share."""
-    height = min(one.height, other.height)
-    one, other = one.ancestor(height), other.ancestor(height)
-    while one is not other:
-        assert one.parent is not None
-        assert other.parent is not None
-        one, other = one.parent, other.parent
-    return one

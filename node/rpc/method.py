@@ -132,14 +132,6 @@ class Hash(Text):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hex(Text):
-    """Hexadecimal text; the method gets the bytes."""
-
-    def convert(self, value: Json, name: str) -> bytes:
-        return hex_from_json(value, name)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Number(Parameter):
     """A whole number of 32 bits, or 64 when `wide`."""
 

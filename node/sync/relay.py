@@ -139,10 +139,6 @@ class TransactionRelay:
         peer = self._peers.get(peer_id)
         return peer.fee_filter if peer else 0
 
-    def is_wanted(self, peer_id: int) -> bool:
-        """Whether transactions are announced to the peer at all."""
-        return self._peers[peer_id].wants
-
     def knows(self, peer_id: int, tx_hash: bytes) -> None:
         """Note that the peer has the transaction: it announced or sent it."""
         self._peers[peer_id].known.add(tx_hash)

@@ -9,7 +9,6 @@ from altyn.p2p.limits import MAX_PROTOCOL_MESSAGE_LENGTH
 
 _HEADER = struct.Struct("<4s12sI4s")
 HEADER_SIZE = 24
-_COMMAND_SIZE = 12
 
 
 class Frame(NamedTuple):
