@@ -204,10 +204,6 @@ class Mempool:
     def get_wtxid(self, wtxid: bytes) -> MempoolEntry | None:
         return self._by_wtxid.get(wtxid)
 
-    def entries(self) -> list[MempoolEntry]:
-        """Return all entries, in the order they came."""
-        return list(self._entries.values())
-
     def sorted_entries(self) -> list[MempoolEntry]:
         """Return all entries, parents before children, high feerates before low (Core: GetSortedDepthAndScore)."""
         found = sorted(self, key=lambda each: each.txid, reverse=True)  # which decides between equals

@@ -159,11 +159,11 @@ class MempoolMethods:
             raise RpcError(INVALID_PARAMETER, "Verbose results cannot contain mempool sequence values.")
         if verbose:
             return LazyObject(self._entries())
-        txids = [display(entry.txid) for entry in self._mempool.entries()]
+        txids = [display(entry.txid) for entry in self._mempool.sorted_entries()]
         return {"txids": txids, "mempool_sequence": self._mempool.sequence} if mempool_sequence else txids
 
     def _entries(self) -> Iterator[tuple[str, Json]]:
-        for entry in self._mempool.entries():
+        for entry in self._mempool.sorted_entries():
             if entry.txid in self._mempool:  # some may leave while a long answer is written
                 yield display(entry.txid), self.entry_form(entry)
 

@@ -213,7 +213,7 @@ async def test_a_pool_that_was_full_demands_more(make: Any) -> None:
     error = await refusal(full, spend(setup.coin(2), fee=2000))
     assert str(error) == f"mempool min fee not met, 2000 < {least}"
     richer = await full.accept(spend(setup.coin(2), fee=9000))
-    assert full.mempool.entries() == [richer]
+    assert list(full.mempool) == [richer]
 
 
 async def test_the_fee_for_relay_is_asked_first_but_of_version_3(make: Any) -> None:

@@ -116,7 +116,7 @@ def test_a_block_takes_out_what_conflicts_with_it_and_its_descendants() -> None:
     other = pool.add(transaction([confirmed(9)]))
     rival = transaction([confirmed(1)], outputs=2)
     pool.mempool.remove_for_block([rival])
-    assert pool.mempool.entries() == [other]
+    assert list(pool.mempool) == [other]
     removed = [event for event in pool.events if isinstance(event, TransactionRemoved)]
     assert [event.reason for event in removed] == [RemovalReason.CONFLICT] * 3
     assert [event.entry for event in removed[:2]] == [a, b]
@@ -275,7 +275,7 @@ def test_what_is_too_old_goes() -> None:
     assert len(pool.mempool) == 3
     pool.clock.time += 1
     pool.mempool.enforce_bounds()
-    assert pool.mempool.entries() == [young]
+    assert list(pool.mempool) == [young]
     assert child.txid not in pool.mempool
 
 

@@ -90,6 +90,17 @@ async def test_a_payment_goes_from_mempool_to_block(rpc: Rpc) -> None:
     assert await refusal(rpc, "sendrawtransaction", tx.raw.hex()) == (-27, "Transaction outputs already in utxo set")
 
 
+async def test_the_mempool_is_listed_parents_first_then_by_feerate(rpc: Rpc) -> None:
+    reward = coin(await funded(rpc))
+    parent = spend(reward, [TxOut(reward.output.value // 3, reward.output.script_pubkey)] * 2)
+    cheap, dear = spend(coin(parent), fee=1000), spend(coin(parent, 1), fee=2000)
+    for tx in (parent, cheap, dear):
+        await rpc.call("sendrawtransaction", tx.raw.hex(), 0)
+    listed = [tx.txid[::-1].hex() for tx in (parent, dear, cheap)]
+    assert await rpc.call("getrawmempool") == listed
+    assert list(await rpc.call("getrawmempool", True)) == listed
+
+
 async def test_a_double_spend_is_refused_with_cores_code_and_reason(rpc: Rpc) -> None:
     reward = await funded(rpc)
     first, second = (spend(coin(reward.transactions[0]), fee=fee) for fee in (1000, 2000))
