@@ -124,12 +124,12 @@ class _Finder:
             block = Block.parse(data)
             check_block(block, self._network, secp=self._secp)
             entry = accept_header(self._tree, header, self._network, self._now)
+            self.changed.add(entry)  # whatever becomes of the block: the index needs the parents of what it holds
             if not entry.has_block:
                 check_block_in_context(block, entry.parent, self._network)
                 set_stored(entry, block, position)
                 if entry.parent is None:
                     entry.status |= CONNECTED
-                self.changed.add(entry)
                 self.count += 1
         except (EncodingError, ValidationError) as error:
             log.warning("left out block %s found in the block files: %s", header.hash[::-1].hex(), error)

@@ -104,6 +104,7 @@ class BlockFiles:
             if self._disk.size(name) < block_end:
                 raise _damaged(name, self._disk.size(name))
             for position, data in self._records_behind(name, file, block_end):
+                self._unsynced.add(name)  # the process died, and perhaps before it had synced what is found now
                 yield position, data
                 block_end = position.offset + len(data)
             self._cut(name, block_end)

@@ -85,6 +85,26 @@ async def test_a_torn_record_at_the_end_is_cut_off(open_chain: Any, add_all: Any
             assert chain.tip.hash == drawing["a6"].hash
 
 
+async def test_a_torn_witness_costs_its_block_only(open_chain: Any, add_all: Any, tmp_path: Path) -> None:
+    drawing = builders.chain("g a1..a101")
+    drawing.extend("a101 a102", [spend(coin(drawing["a1"]))])
+    drawing.extend("a102 a103")
+    async with open_chain(tmp_path / "one") as chain:
+        await chain.flush()
+        await add_all(chain, drawing.line("a1..a103"))
+        left = crash(tmp_path / "one", tmp_path / "two")
+    file = left / "regtest" / "blocks" / "blk00000.dat"
+    whole = bytearray(file.read_bytes())
+    whole[whole.index(drawing["a102"].raw) + len(drawing["a102"].raw) - 5] ^= 1  # before the lock time: OP_TRUE
+    file.write_bytes(whole)
+    for _ in range(2):
+        async with open_chain(left) as chain:
+            assert chain.tip.hash == drawing["a101"].hash
+    async with open_chain(left) as chain:
+        await add_all(chain, drawing.line("a102..a103"))
+        assert chain.tip.hash == drawing["a103"].hash
+
+
 async def test_a_block_file_shorter_than_the_index_is_named(open_chain: Any, add_all: Any, tmp_path: Path) -> None:
     drawing = builders.chain("g a1..a6")
     async with open_chain(tmp_path) as chain:
