@@ -181,6 +181,9 @@ def chain_options(settings: Settings) -> ChainOptions:
         cache_size=settings.dbcache << 20,
         filter_index=settings.blockfilterindex,
         transaction_index=settings.txindex,
+        address_index=settings.addressindex,
+        spender_index=settings.txospenderindex,
+        coin_statistics_index=settings.coinstatsindex,
         max_tip_age=settings.maxtipage,
     )
 

@@ -20,7 +20,7 @@ from altyn.node.chain.candidates import Candidates
 from altyn.node.chain.coins import CoinsCache
 from altyn.node.chain.connect import CoinChange, Connection, connect_block, disconnect_block
 from altyn.node.chain.flush import Flusher
-from altyn.node.chain.indexes import ChainIndex, FilterIndex, Indexes, TransactionIndex, catch_up
+from altyn.node.chain.indexes import ChainIndex, FilterIndex, Indexes, IndexOptions, TransactionIndex, catch_up
 from altyn.node.chain.load import load, set_stored
 from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.chain.tree import CONNECTED, HAVE_UNDO, Entry, HeaderTree
@@ -37,8 +37,6 @@ from altyn.node.events import (
 from altyn.node.offload import Offload
 from altyn.node.storage.blocks import FilePosition
 from altyn.node.storage.errors import StoreError
-from altyn.node.storage.filters import FilterStore
-from altyn.node.storage.transactions import TransactionStore
 from altyn.node.writer import Writer
 from altyn.p2p.clock import Clock
 
@@ -51,14 +49,12 @@ _TOO_FAR_AHEAD = 288
 
 
 @dataclass(frozen=True, slots=True)
-class ChainOptions:
-    """How a chain behaves; sizes in bytes, times in seconds."""
+class ChainOptions(IndexOptions):
+    """How a chain behaves, and its indexes; sizes in bytes, times in seconds."""
 
     cache_size: int = 150 << 20
     """Of coins not written yet."""
     flush_interval: float = 300.0
-    filter_index: bool = False
-    transaction_index: bool = False
     max_tip_age: int = 24 * 3600
     """A tip older than this means that the node is still synchronising."""
 
@@ -127,11 +123,11 @@ class Chain:
         self._verifier = ScriptVerifier(offload, secp)
         self._checkpoint = checkpoint
         self._listeners: list[ChainListener] = []
-        self._indexes = Indexes()
+        self.indexes = Indexes()
         self._flusher = Flusher(
             stores,
             self.coins,
-            self._indexes,
+            self.indexes,
             offload,
             checkpoint,
             cache_size=options.cache_size,
@@ -194,8 +190,8 @@ class Chain:
             tasks.create_task(self._catch_up_indexes())
 
     async def _catch_up_indexes(self) -> None:
-        for index in self._indexes:
-            await catch_up(index, self, self._offload)
+        for index in self.indexes:
+            await catch_up(index, self, self._offload, self._flusher.limit)
             self.events.publish(IndexCaughtUp(index.name))
 
     async def _load(self) -> None:
@@ -209,16 +205,8 @@ class Chain:
             self._active.append(entry)
             entry = entry.parent
         self._active.reverse()
-        if self.options.filter_index:
-            self.filters = FilterIndex(FilterStore(self._stores.open_index("filters")), self.tree)
-            self._indexes.add(self.filters)
-        if self.options.transaction_index:
-            store = TransactionStore(self._stores.open_index("transactions"))
-            self.transactions = TransactionIndex(store, self.tree, self._stores.files)
-            self._indexes.add(self.transactions)
-        for index in self._indexes:
-            if index.best is None:
-                index.commit(self.tree.genesis, index.prepare(self.tree.genesis, self.network.genesis, [[]]))
+        self.indexes.open(self.options, self._stores, self.tree, self.network)
+        self.filters, self.transactions = self.indexes.filters, self.indexes.transactions
 
     # What is read
 
@@ -460,7 +448,7 @@ class Chain:
         self.events.publish(BlockFailed(entry, error))
 
     async def _connect(self, entry: Entry, block: Block | None) -> None:
-        indexes = self._indexes.ready_for(entry)
+        indexes = self.indexes.ready_for(entry)
         whole, connection, prepared = await self._offload(self._prepare, entry, block, indexes)
         await self._verifier.verify(connection.checks)
         undo = entry.undo_position or await self._offload(self._blocks.write_undo, entry, connection.undo)

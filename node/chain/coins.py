@@ -136,6 +136,10 @@ class CoinsCache:
         """Drop the frozen layer: the database has it now."""
         self._layers = self._layers[:1]
 
+    def stored(self) -> tuple[bytes | None, Iterator[tuple[bytes, bytes]]]:
+        """Return the last flush: its block and its coins, whatever happens meanwhile; see `CoinStore.snapshot`."""
+        return self._store.snapshot()
+
     def __iter__(self) -> Iterator[tuple[OutPoint, Coin]]:
         """Go through all coins, in order of their outpoints. Nothing may be applied meanwhile."""
         above: dict[bytes, bytes | None] = {}

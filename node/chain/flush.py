@@ -33,7 +33,10 @@ class Flusher:
         cache_size: int,
         tip: Callable[[], Entry],
     ) -> None:
-        """`cache_size` is the most that coins may take in memory, in bytes: half of it active, half being written."""
+        """`cache_size` is the most that unwritten coins and index rows may take in memory, in bytes.
+
+        Half of it is for those that come, half for those being written.
+        """
         self._stores = stores
         self._coins = coins
         self._indexes = indexes
@@ -55,11 +58,11 @@ class Flusher:
             self._wanted.set()
 
     async def limit(self) -> None:
-        """Ask for a flush when the active coins have their half of the cache; wait when the other half is taken too.
+        """Ask for a flush when active coins and rows have their half of the cache; wait when the other is taken too.
 
         While `run` is not there to flush, as when a chain starts, flush in place.
         """
-        if self._coins.size < self._limit:
+        if self._coins.size + self._indexes.size < self._limit:
             return
         if not self._is_running:
             await self.flush()

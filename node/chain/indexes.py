@@ -2,24 +2,46 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from altyn.consensus.block import HEADER_SIZE, Block, Header
 from altyn.consensus.encoding import compact_size
 from altyn.consensus.filters import build_filter, filter_header
+from altyn.consensus.networks import Network
 from altyn.consensus.transaction import Coin, Transaction
+from altyn.node.chain.addresses import AddressIndex
+from altyn.node.chain.coin_statistics import CoinStatisticsIndex
+from altyn.node.chain.rows import entry_of
+from altyn.node.chain.spenders import SpenderIndex
+from altyn.node.chain.stores import Stores
 from altyn.node.chain.tree import Entry, HeaderTree
 from altyn.node.offload import Offload
 from altyn.node.storage.blocks import BlockFiles
 from altyn.node.storage.errors import StoreError
 from altyn.node.storage.filters import FilterRecord, FilterStore
+from altyn.node.storage.rows import RowStore
 from altyn.node.storage.transactions import TransactionPosition, TransactionStore
 
 log = logging.getLogger(__name__)
 
 _PROGRESS_INTERVAL = 10.0
 """Seconds between log lines of an index that catches up."""
+_FILTER_COST = 400
+_TRANSACTION_COST = 330
+"""Bytes that a waiting filter takes beside its own, and a waiting position."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOptions:
+    """Which indexes are kept."""
+
+    filter_index: bool = False
+    transaction_index: bool = False
+    address_index: bool = False
+    spender_index: bool = False
+    coin_statistics_index: bool = False
 
 
 class ChainIndex(Protocol):
@@ -30,7 +52,12 @@ class ChainIndex(Protocol):
     """
 
     name: str
+    """Its folder, and how the log calls it."""
+    title: str
+    """How getindexinfo calls it."""
     best: Entry | None
+    size: int
+    """Bytes of Python that wait to be set aside, roughly."""
 
     def prepare(self, entry: Entry, block: Block, spent: Sequence[Sequence[Coin]]) -> Any:
         """Work out what is to be added for `entry`; blocking. `best` is its parent, or about to be."""
@@ -57,6 +84,34 @@ class Indexes:
 
     def __init__(self) -> None:
         self._all: list[ChainIndex] = []
+        self.filters: FilterIndex | None = None
+        self.transactions: TransactionIndex | None = None
+        self.addresses: AddressIndex | None = None
+        self.spenders: SpenderIndex | None = None
+        self.coin_statistics: CoinStatisticsIndex | None = None
+
+    def open(self, options: IndexOptions, stores: Stores, tree: HeaderTree, network: Network) -> None:
+        """Open those that `options` ask for; each has at least genesis from now on. Raises StoreError."""
+        if options.transaction_index:
+            positions = TransactionStore(stores.open_index(TransactionIndex.name))
+            self.transactions = TransactionIndex(positions, tree, stores.files)
+            self.add(self.transactions)
+        if options.coin_statistics_index:
+            rows = RowStore(stores.open_index(CoinStatisticsIndex.name))
+            self.coin_statistics = CoinStatisticsIndex(rows, tree, network)
+            self.add(self.coin_statistics)
+        if options.filter_index:
+            self.filters = FilterIndex(FilterStore(stores.open_index(FilterIndex.name)), tree)
+            self.add(self.filters)
+        if options.address_index:
+            self.addresses = AddressIndex(RowStore(stores.open_index(AddressIndex.name)), tree)
+            self.add(self.addresses)
+        if options.spender_index:
+            self.spenders = SpenderIndex(RowStore(stores.open_index(SpenderIndex.name)), tree)
+            self.add(self.spenders)
+        for index in self._all:
+            if index.best is None:
+                index.commit(tree.genesis, index.prepare(tree.genesis, network.genesis, [[]]))
 
     def add(self, index: ChainIndex) -> None:
         self._all.append(index)
@@ -67,6 +122,11 @@ class Indexes:
     def ready_for(self, entry: Entry) -> list[ChainIndex]:
         """Return those that have all before `entry`; the others come to it when they catch up."""
         return [index for index in self._all if _has_parent(index, entry)]
+
+    @property
+    def size(self) -> int:
+        """Bytes of Python that wait to be set aside, roughly."""
+        return sum(index.size for index in self._all)
 
     @property
     def are_dirty(self) -> bool:
@@ -105,16 +165,35 @@ class IndexedChain(Protocol):
     def read_spent(self, entry: Entry) -> list[list[Coin]]: ...
 
 
-async def catch_up(index: ChainIndex, chain: IndexedChain, offload: Offload) -> None:
-    """Bring an index that was switched off, or fell behind in a crash, to the tip. Raises StoreError."""
-    said = time.monotonic()
+async def catch_up(
+    index: ChainIndex, chain: IndexedChain, offload: Offload, make_room: Callable[[], Awaitable[None]]
+) -> None:
+    """Bring an index that was switched off, or fell behind in a crash, to the tip. Raises StoreError.
+
+    `make_room` is awaited after every block, lest what waits to be written fills the memory.
+    """
+    began = said = time.monotonic()
+    count = 0
     while (entry := _next_to_index(index, chain)) is not None:
         prepared = await offload(_read_and_prepare, index, chain, entry)
         if _next_to_index(index, chain) is entry:  # else the chain moved, or has just indexed it
             index.commit(entry, prepared)
+            count += 1
+            await make_room()
         if time.monotonic() - said > _PROGRESS_INTERVAL:
             said = time.monotonic()
-            log.info("index %s is at height %d of %d", index.name, entry.height, chain.tip.height)
+            share = 100 * (entry.height + 1) / (chain.tip.height + 1)
+            rate = count / (said - began)
+            log.info(
+                "index %s is at height %d of %d, %.1f %%, %.0f blocks/s",
+                index.name,
+                entry.height,
+                chain.tip.height,
+                share,
+                rate,
+            )
+    if count:
+        log.info("index %s has caught up with %d blocks", index.name, count)
 
 
 def _next_to_index(index: ChainIndex, chain: IndexedChain) -> Entry | None:
@@ -130,13 +209,15 @@ class FilterIndex:
     """Compact filters and their header chain (BIP157, BIP158), of all blocks that were ever connected."""
 
     name = "filters"
+    title = "basic block filter index"
 
     def __init__(self, store: FilterStore, tree: HeaderTree) -> None:
         self._store = store
         self._pending: dict[tuple[int, bytes], FilterRecord] = {}  # by height and hash
         self._frozen: dict[tuple[int, bytes], FilterRecord] = {}
         self._frozen_best: Entry | None = None
-        self.best = _entry_of(store.best_block, tree, self.name)
+        self.best = entry_of(store.best_block, tree, self.name)
+        self.size = 0
 
     def get(self, height: int, block_hash: bytes) -> FilterRecord | None:
         """Return the filter of a block, or None where the index has not come yet; on any thread. Raises StoreError."""
@@ -160,6 +241,7 @@ class FilterIndex:
 
     def commit(self, entry: Entry, prepared: FilterRecord) -> None:
         self._pending[entry.height, entry.hash] = prepared
+        self.size += _FILTER_COST + len(prepared.filter)
         self.best = entry
 
     @property
@@ -169,6 +251,7 @@ class FilterIndex:
     def freeze(self) -> None:
         self._frozen, self._pending = self._pending, {}
         self._frozen_best = self.best
+        self.size = 0
 
     def write(self) -> None:
         if self._frozen_best is not None and self._frozen:
@@ -183,6 +266,7 @@ class TransactionIndex:
     """Where each transaction of the active chain lies in the block files (Core: txindex)."""
 
     name = "transactions"
+    title = "txindex"
 
     def __init__(self, store: TransactionStore, tree: HeaderTree, files: BlockFiles) -> None:
         self._store = store
@@ -190,7 +274,8 @@ class TransactionIndex:
         self._pending: dict[bytes, TransactionPosition] = {}
         self._frozen: dict[bytes, TransactionPosition] = {}
         self._frozen_best: Entry | None = None
-        self.best = _entry_of(store.best_block, tree, self.name)
+        self.best = entry_of(store.best_block, tree, self.name)
+        self.size = 0
 
     def find(self, txid: bytes) -> tuple[Transaction, bytes] | None:
         """Return a transaction and the hash of a block that has it; blocking. Raises StoreError."""
@@ -217,6 +302,7 @@ class TransactionIndex:
 
     def commit(self, entry: Entry, prepared: list[tuple[bytes, TransactionPosition]]) -> None:
         self._pending.update(prepared)
+        self.size += _TRANSACTION_COST * len(prepared)
         self.best = entry
 
     @property
@@ -226,6 +312,7 @@ class TransactionIndex:
     def freeze(self) -> None:
         self._frozen, self._pending = self._pending, {}
         self._frozen_best = self.best
+        self.size = 0
 
     def write(self) -> None:
         if self._frozen_best is not None and self._frozen:
@@ -233,14 +320,3 @@ class TransactionIndex:
 
     def thaw(self) -> None:
         self._frozen = {}
-
-
-def _entry_of(block_hash: bytes | None, tree: HeaderTree, name: str) -> Entry | None:
-    if block_hash is None:
-        return None
-    entry = tree.get(block_hash)
-    if entry is None:
-        raise StoreError(
-            f"the index {name} stands at a block that is unknown here: delete indexes/{name} to build it anew"
-        )
-    return entry

@@ -32,6 +32,16 @@ class CoinStore:
                     batch.put(COIN + outpoint, data)
             batch.put(BEST_BLOCK, best_block)
 
+    def snapshot(self) -> tuple[bytes | None, Iterator[tuple[bytes, bytes]]]:
+        """Return the best block and all coins as they are now, by outpoint in the database's order, in value form.
+
+        What is written meanwhile does not show. Close the iterator (a generator) before the store.
+        """
+        rows = self._kv.scan(b"")  # one pass is one state, and the best block comes before the coins
+        first = next(rows, None)
+        best_block = first[1] if first is not None and first[0] == BEST_BLOCK else None
+        return best_block, _coins_in(rows)
+
     def __iter__(self) -> Iterator[tuple[OutPoint, Coin]]:
         """Go through all coins in order of their outpoints."""
         for key, data in self._kv.scan(COIN):
@@ -39,3 +49,9 @@ class CoinStore:
 
     def close(self) -> None:
         self._kv.close()
+
+
+def _coins_in(rows: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    for key, data in rows:
+        if key[:1] == COIN:
+            yield key[1:], data

@@ -11,6 +11,20 @@
 `indexes/transactions`
     t + txid (32)               ->  file, offset of the block, offset of the transaction behind it (4 each)
     B                           ->  hash of the last block whose ancestors' transactions are all indexed (32)
+`indexes/addresses`
+    a + SHA-256 of script (32) + height (4) + start of block hash (8) + number of transaction (4)
+                                ->  txid (32), count (4) and as many outputs made: index (4), value (8);
+                                    outputs spent: outpoint (36), value (8)
+    B                           ->  as above
+`indexes/spenders`
+    s + outpoint (36) + height (4) + start of block hash (8)
+                                ->  txid of the transaction that spends it (32)
+    B                           ->  as above
+`indexes/coinstatistics`
+    u + height (4) + hash (32)  ->  11 totals (16 each), state of the MuHash (384)
+    B                           ->  as above
+
+The indexes keep the rows of every block that was ever connected; the block's hash tells those of the active chain.
 """
 
 import struct
@@ -32,6 +46,20 @@ FILTER_KEY = struct.Struct(">cI32s")
 
 TRANSACTION = b"t"
 TRANSACTION_VALUE = struct.Struct("<III")
+
+ADDRESS = b"a"
+SPENDER = b"s"
+ROW_BLOCK = struct.Struct(">I8s")
+ROW_TRANSACTION = struct.Struct(">I8sI")
+"""The ends of keys in these two."""
+MADE_COUNT = struct.Struct("<I")
+MADE = struct.Struct("<Iq")
+SPENT = struct.Struct("<36sq")
+
+COIN_STATISTICS = b"u"
+COIN_STATISTICS_KEY = struct.Struct(">cI32s")
+TOTAL_SIZE = 16
+"""Little-endian: sums over the whole chain outgrow 64 bits."""
 
 SCHEMA = 1
 """Goes up when any of this changes."""
