@@ -37,12 +37,12 @@ ALTYN_STYLE: Mapping[str, str] = {
 """The defaults of `altyn node` and `altyn light`: regtest, with compact filters built and served."""
 
 _ACCEPTED_NAMES = """
-addresstype alertnotify allowignoredconf asmap blockmintxfee blocknotify blockreconstructionextratxn capturemessages
-changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints
+addresstype alertnotify allowignoredconf asmap bantime blockmintxfee blocknotify blockreconstructionextratxn blocksxor
+blockversion capturemessages changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints
 deprecatedrpc disablewallet discover dns dnsseed externalip fallbackfee fastprune fixedseeds forcednsseed
-i2pacceptincoming keypool listenonion loadblock logips loglevelalways logsourcelocations maxapsfee maxorphantx
+i2pacceptincoming keypool listenonion loadblock logips loglevel loglevelalways logsourcelocations maxapsfee maxorphantx
 maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget mintxfee natpmp onlynet paytxfee peerbloomfilters
-persistmempool printpriority proxyrandomize prune reindex reindex-chainstate rest rpcdoccheck seednode settings
+persistmempool printpriority proxyrandomize prune rest rpcdoccheck seednode settings
 shutdownnotify spendzeroconfchange startupnotify stopafterblockimport test torcontrol txconfirmtarget txreconciliation
 unsafesqlitesync upnp v2transport vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains whitebind
 whitelist whitelistforcerelay whitelistrelay zmqpubhashblock zmqpubhashblockhwm zmqpubhashtx zmqpubhashtxhwm
@@ -116,7 +116,8 @@ class Settings:
     txospenderindex: bool = option(
         False, "Keep an index of which transaction spends an output", group="Storage", common=True
     )
-    blocksxor: bool = option(True, "Obfuscate new block files as Core does", group="Storage")
+    reindex: bool = option(False, "Build the block index, coins and indexes anew from the block files", group="Storage")
+    reindex_chainstate: bool = option(False, "Build the coins anew from the blocks", group="Storage")
     par: int = option(0, "Threads for script checks; 0 takes all cores, -n leaves n free", group="Storage", common=True)
     assumevalid: str = option("", "Block whose ancestors' scripts are not checked; 0 to check all", group="Storage")
     minimumchainwork: str = option("", "Least work of a chain worth following, hexadecimal", group="Storage")
@@ -144,7 +145,6 @@ class Settings:
     maxconnections: int = option(125, "Most connections with peers", group="Peers", common=True)
     timeout: int = option(5000, "Limit for connecting, milliseconds", group="Peers")
     peertimeout: int = option(60, "Limit for a peer's silence, seconds", group="Peers")
-    bantime: int = option(86400, "Length of a ban, seconds", group="Peers")
     networkactive: bool = option(True, "Start with peer connections enabled", group="Peers")
     uacomment: tuple[str, ...] = option((), "Comment in the user agent", group="Peers", value_name="text")
     blocksonly: bool = option(False, "Neither ask for nor relay transactions of peers", group="Peers")
@@ -176,7 +176,6 @@ class Settings:
 
     # Mining
     blockmaxweight: int = option(3_996_000, "Weight of a block template", group="Mining")
-    blockversion: int = option(0, "Version of mined blocks (regtest), 0 for the right one", group="Mining")
 
     # RPC
     server: bool = option(True, "Serve JSON-RPC", group="RPC")
@@ -208,7 +207,6 @@ class Settings:
     # Log and clock
     debug: tuple[str, ...] = option((), "Log category; 1 for all", group="Log", value_name="category", common=True)
     debugexclude: tuple[str, ...] = option((), "Log category to leave out", group="Log", value_name="category")
-    loglevel: tuple[str, ...] = option((), "Least level logged", group="Log", value_name="[category:]level")
     logtimemicros: bool = option(False, "Microseconds in the log", group="Log")
     logtimestamps: bool = option(True, "Times in the log", group="Log")
     logthreadnames: bool = option(False, "Names of threads in the log", group="Log")

@@ -1,7 +1,9 @@
+import re
 from pathlib import Path
 
 import pytest
 
+import altyn.node
 from altyn.consensus.networks import REGTEST, SIGNET
 from altyn.node.settings import ALTYN_STYLE, OPTIONS, Settings, SettingsError, load
 
@@ -225,3 +227,10 @@ def test_rpc_listens_on_this_machine_only_unless_others_are_allowed() -> None:
 
 def test_every_option_has_help() -> None:
     assert all(option.help and option.group for option in OPTIONS.values())
+
+
+def test_every_declared_option_is_read_by_the_node() -> None:
+    (room,) = altyn.node.__path__
+    source = "".join(path.read_text() for path in Path(room).rglob("*.py"))
+    looked_up = {"regtest", "signet", "testnet", "testnet4", "includeconf"}  # by the words of a table in `settings`
+    assert [name for name in OPTIONS if name not in looked_up and not re.search(rf"\.{name}\b", source)] == []
