@@ -32,6 +32,7 @@ def main() -> None:
     altyn node              a full node (regtest, unless --network says otherwise)
     altyn light             a light node
     altyn rpc getblockcount ask a running node
+    altyn mine bcrt1q...    mine a block on it
     """
 
 
@@ -87,7 +88,11 @@ def _settings(words: Sequence[str]) -> Settings:
 
 def _run(kind: Kind, values: dict[str, Any]) -> None:
     if values.get("datadir"):
-        Path(values["datadir"]).expanduser().mkdir(parents=True, exist_ok=True)
+        folder = Path(values["datadir"]).expanduser()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.ClickException(f"{folder} cannot be used as data directory: {error.strerror}") from error
     words = _arguments(values)
     settings = _settings(words)
 
@@ -96,9 +101,9 @@ def _run(kind: Kind, values: dict[str, Any]) -> None:
         click.echo(f"Altyn {VERSION}: a {kind.value} on {settings.network.name}")
         click.echo(f"  RPC   {where}")
         click.echo(f"  data  {settings.folder}")
-        click.echo(
-            f"  ask   altyn rpc --network {settings.network.name} --datadir {settings.datadir} getblockchaininfo"
-        )
+        port = "" if settings.rpcport == settings.network.rpc_port else f" --rpcport {settings.rpcport}"
+        where = f"--network {settings.network.name} --datadir {settings.datadir}{port}"
+        click.echo(f"  ask   altyn rpc {where} getblockchaininfo")
         click.echo("  stop  Ctrl-C")
 
     raise SystemExit(run(settings, kind, arguments=words, for_people=True, ready=ready))
@@ -175,7 +180,12 @@ def rpc(method: str, arguments: tuple[str, ...], named: bool, **values: Any) -> 
     try:
         params: Any = named_arguments(method, arguments) if named else positional_arguments(method, arguments)
         text = result_text(client.call(method, params))
-    except (RpcFailure, Unreachable, ArgumentError) as error:
+    except RpcFailure as error:
+        if "\n" in error.message:  # the help of the method, for a call that does not fit it
+            usage = error.message.partition("\n")[0]
+            raise click.ClickException(f"usage: {usage} (see: altyn rpc help {method})") from error
+        raise click.ClickException(str(error)) from error
+    except (Unreachable, ArgumentError) as error:
         raise click.ClickException(str(error)) from error
     if text:
         click.echo(text)

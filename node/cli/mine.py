@@ -15,6 +15,7 @@ from altyn.node.mining.remote import RemoteTemplates
 from altyn.node.mining.search import NONCES, load_backend
 from altyn.node.offload import Threads
 from altyn.node.rpc.client import RpcClient, RpcFailure, Unreachable
+from altyn.node.rpc.errors import METHOD_NOT_FOUND
 from altyn.p2p.clock import SystemClock
 
 _LOOK = 1.0
@@ -64,7 +65,11 @@ def run(url: str, cookie_file: Path | None, address: str, count: int) -> None:
     """Mine until done; turn what goes wrong into one line."""
     try:
         asyncio.run(mine_blocks(url, cookie_file, address, count))
-    except (RpcFailure, Unreachable, ValidationError) as error:
+    except RpcFailure as error:
+        if error.code == METHOD_NOT_FOUND:
+            raise click.ClickException(f"the node at {url} gives no templates: mine on a full node") from error
+        raise click.ClickException(str(error)) from error
+    except (Unreachable, ValidationError) as error:
         raise click.ClickException(str(error)) from error
     except AddressError as error:
         raise click.ClickException(f"{address} is no address of this network: {error}") from error

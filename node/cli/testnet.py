@@ -3,10 +3,12 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -60,12 +62,16 @@ def up(name: str, nodes: int, light: int, as_json: bool) -> None:
     altyn testnet up
     altyn testnet up --name pilot --nodes 5 --json
     """
-    with ending_on_signals(), progress_shown(as_json) as progress:
-        network = LocalNetwork(name)
-        with network.locked():
-            network = LocalNetwork.load(name) if network.exists else LocalNetwork.create(name, nodes, light)
+    network = LocalNetwork(name)
+    try:
+        with ending_on_signals(), progress_shown(as_json) as progress, network.locked():
+            network = existing(name, progress) or LocalNetwork.create(name, nodes, light)
             bring_up(network, progress)
             network.release()
+    except StoppedBySignal:
+        raise TestnetError(
+            f"interrupted; network {name!r} is stopped, go on with: altyn testnet up --name {name}"
+        ) from None
     show_account(network, as_json)
 
 
@@ -93,14 +99,25 @@ def prove(once: bool, keep: bool, nodes: int, light: int, as_json: bool) -> None
                 if not as_json:
                     click.echo("")
                     click.echo("The network stays up until Ctrl-C. From another terminal:")
-                    click.echo(f"  altyn testnet status --name {network.name}")
+                    click.echo(f"  {own_command('altyn')} testnet status --name {network.name}")
+                    click.echo(f"  {own_command('altyn-wallet')} --testnet {network.name} --wallet bob balance")
                 sys.stdout.flush()
                 threading.Event().wait()
         except StoppedBySignal:
             click.echo("Stopping the network ...", err=True)
+            if network.proof is None:
+                raise SystemExit(1) from None  # nothing was proved
+        except TestnetError as error:
+            if not network.exists:
+                raise
+            keep = True  # the logs say more than the error
+            raise TestnetError(
+                f"{error}; remove what is left with: altyn testnet destroy --yes --name {network.name}"
+            ) from error
         finally:
-            with progress_shown(as_json) as progress:
-                network.stop(progress)
+            if network.exists:
+                with progress_shown(as_json) as progress:
+                    network.stop(progress)
             if network.folder.exists() and not keep:
                 network.destroy()
 
@@ -109,8 +126,13 @@ def prove(once: bool, keep: bool, nodes: int, light: int, as_json: bool) -> None
 @name_option
 @json_option
 def status(name: str, as_json: bool) -> None:
-    """Show where every node stands, and the payment that was staged."""
-    network = LocalNetwork.load(name)
+    """Show where every node stands, and the payment that was staged.
+
+    \b
+    altyn testnet status
+    altyn testnet status --name pilot --json
+    """
+    network = running(name)
     show_account(network, as_json)
 
 
@@ -125,7 +147,7 @@ def pay(name: str, address: str, amount: str, as_json: bool) -> None:
     \b
     altyn testnet pay bcrt1q... 0.25
     """
-    network = LocalNetwork.load(name)
+    network = running(name)
     payment = WalletCommand(network, "alice", network.full_nodes[0]).run("send", address, amount)
     if as_json:
         click.echo(json.dumps(payment))
@@ -139,12 +161,19 @@ def pay(name: str, address: str, amount: str, as_json: bool) -> None:
 @click.argument("count", type=click.IntRange(1, 10_000), default=1)
 @json_option
 def mine_command(name: str, count: int, as_json: bool) -> None:
-    """Mine COUNT blocks (1 when left out) for the network's wallet "alice"."""
-    network = LocalNetwork.load(name)
+    """Mine COUNT blocks (1 when left out) for the network's wallet "alice".
+
+    \b
+    altyn testnet mine
+    altyn testnet mine 6
+    """
+    network = running(name)
     miner = network.full_nodes[0]
     address = WalletCommand(network, "alice", miner).run("address")["address"]
     hashes = mine(network, miner, count, address)
-    click.echo(json.dumps({"blocks": hashes}) if as_json else f"Mined {count}; the tip is {hashes[-1]} on every node.")
+    blocks = f"{count} block" + "s" * (count > 1)
+    text = f"Mined {blocks} for alice. Every node stands at the new tip {hashes[-1]}."
+    click.echo(json.dumps({"blocks": hashes}) if as_json else text)
 
 
 @testnet.command()
@@ -168,8 +197,12 @@ def logs(name: str, node: str, lines: int) -> None:
 @testnet.command()
 @name_option
 def down(name: str) -> None:
-    """Stop the network's nodes; their data stays."""
-    network = LocalNetwork(name)
+    """Stop the network's nodes; their data stays.
+
+    \b
+    altyn testnet down
+    """
+    network = LocalNetwork.load(name)
     with network.locked(), progress_shown(quiet=False) as progress:
         LocalNetwork.load(name).stop(progress)
     click.echo(f"Network {name!r} is stopped. Go on with: altyn testnet up --name {name}")
@@ -179,17 +212,52 @@ def down(name: str) -> None:
 @name_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def destroy(name: str, yes: bool) -> None:
-    """Stop the network and remove everything of it, its wallets too."""
+    """Stop the network and remove everything of it, its wallets too.
+
+    \b
+    altyn testnet destroy
+    altyn testnet destroy --name pilot --yes
+    """
     network = LocalNetwork(name)
     if not network.folder.exists():
         raise TestnetError(f"there is no network {name!r}; there are: {', '.join(network_names()) or 'none'}")
     if not yes:
+        if not sys.stdin.isatty():
+            raise TestnetError("nobody is there to be asked: say --yes to remove the network with its wallets")
         click.confirm(f"Remove {network.folder} with its wallets?", abort=True)
     with network.locked(), progress_shown(quiet=False) as progress:
         with contextlib.suppress(TestnetError):  # a state that cannot be read has no nodes to stop
             LocalNetwork.load(name).stop(progress)
         network.destroy()
     click.echo(f"Network {name!r} is gone.")
+
+
+def existing(name: str, progress: Progress) -> LocalNetwork | None:
+    """Return the network called `name`, if its payment was staged; what an interrupted first start left is removed."""
+    if not LocalNetwork(name).exists:
+        return None
+    network = LocalNetwork.load(name)
+    if network.proof is not None:
+        return network
+    network.stop(progress)
+    network.clear()
+    return None
+
+
+def running(name: str) -> LocalNetwork:
+    """Return the network called `name`. Raises TestnetError unless all its nodes run."""
+    network = LocalNetwork.load(name)
+    network.check_running()
+    return network
+
+
+def own_command(name: str) -> str:
+    """Return how to call one of our commands from here: by its name, or by its path when it is not on the PATH."""
+    beside = Path(sys.executable).with_name(name)
+    found = shutil.which(name)
+    if not beside.exists() or (found and Path(found).samefile(beside)):
+        return name
+    return os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside)
 
 
 class StoppedBySignal(BaseException):
@@ -262,10 +330,11 @@ def show_account(network: LocalNetwork, as_json: bool) -> None:
         click.echo(f"{payment['from']} paid {payment['to']} {payment['amount_sat'] / 1e8:.8f} coins:")
         click.echo(f"  {payment['txid']}, fee {payment['fee_sat']} satoshis, {payment['confirmations']} confirmations")
         click.echo(f"A second payment with the same coin was refused by {refused['by']}: {refused['reason']}.")
+        fetched = f"{light['blocks_fetched']} block" + "s" * (light["blocks_fetched"] != 1)
         click.echo(
-            f"{light['node']} keeps headers only. It checked {light['headers']} headers, {light['filters_checked']} "
-            f"filters against {light['filter_headers']} filter headers, fetched {light['blocks_fetched']} blocks, and "
-            f"{'saw the payment' if light['payment_seen'] else 'did not see the payment'}."
+            f"{light['node']} keeps no blocks. It checked {light['headers']} headers and {light['filters_checked']} "
+            f"filters (block 0 has one too), fetched {fetched}, "
+            f"and {'saw' if light['payment_seen'] else 'did not see'} the payment."
         )
     click.echo("")
     for node in state["nodes"]:

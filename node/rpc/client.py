@@ -98,9 +98,13 @@ class RpcClient:
         """Send JSON and return the JSON that comes back, errors too. Raises Unreachable."""
         try:
             status, content = self._exchange(dump(request).encode())
+        except Unreachable:
+            raise
         except (OSError, http.client.HTTPException) as error:
             self._close()
-            raise Unreachable(f"no node answers at {self._host}:{self._port} ({error or 'it hung up'})") from error
+            reason = getattr(error, "strerror", None) or error or "it hung up"
+            where = f"{self._host}:{self._port}"
+            raise Unreachable(f"no node answers at {where} ({reason}): is it running there?") from error
         if not self._is_kept:
             self._close()
         if status in {401, 403}:
@@ -122,7 +126,11 @@ class RpcClient:
     def _credentials(self) -> str:
         plain = f"{self._user}:{self._password}".encode()
         if self._cookie_file is not None and not self._user:
-            plain = self._cookie_file.read_bytes().strip()
+            try:
+                plain = self._cookie_file.read_bytes().strip()
+            except OSError as error:
+                where = f"{self._cookie_file} ({error.strerror})"
+                raise Unreachable(f"no cookie of a running node at {where}: start it, or say where it is") from error
         return "Basic " + base64.b64encode(plain).decode()
 
     def _close(self) -> None:

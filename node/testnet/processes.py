@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from altyn.node.rpc.client import RpcClient, RpcFailure, Unreachable
 from altyn.node.testnet.lifeline import Lifeline
 
 STATE_FILE = "network.json"
+LOCK_FILE = "lock"
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 30.0
 _POLL = 0.05
@@ -150,8 +151,7 @@ class LocalNetwork:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other commands from changing the network meanwhile. Raises TestnetError after a minute's wait."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "lock", "w") as file:
+        with self._opened_lock() as file:
 
             def acquire() -> bool:
                 with contextlib.suppress(BlockingIOError):
@@ -163,7 +163,25 @@ class LocalNetwork:
                 raise TestnetError(f"another command is busy with network {self.name!r}; try again when it is done")
             yield
 
+    def _opened_lock(self) -> TextIO:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return open(self.folder / LOCK_FILE, "w")
+        except OSError as error:
+            raise TestnetError(
+                f"cannot write {self.folder} ({error.strerror}): set ALTYN_HOME to a folder that can be written"
+            ) from error
+
     # Starting and stopping
+
+    def check_running(self) -> None:
+        """Raise TestnetError, which says what to do, unless every node's process is there."""
+        missing = [node.name for node in self.nodes if not is_running(node)]
+        if missing:
+            some = "" if len(missing) == len(self.nodes) else f"{', '.join(missing)} of "
+            raise TestnetError(
+                f"{some}network {self.name!r} is not running; start it with: altyn testnet up --name {self.name}"
+            )
 
     def node(self, name: str) -> NodeRecord:
         """Return the node called `name`. Raises TestnetError."""
@@ -253,6 +271,14 @@ class LocalNetwork:
         if process is not None:
             return process.poll() is not None  # also collects the ended child
         return not is_running(node)
+
+    def clear(self) -> None:
+        """Remove everything of the stopped network but its name, which stays locked."""
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != LOCK_FILE:
+                path.unlink()
 
     def destroy(self) -> None:
         """Remove the stopped network's folder with everything in it."""

@@ -40,7 +40,8 @@ class WalletCommand:
         environment = {**os.environ, "ALTYN_WALLET_PASSPHRASE": self._network.passphrase}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if done.returncode:
-            raise TestnetError(f"wallet {self.name}: {done.stderr.strip() or 'failed without a word'}")
+            reason = done.stderr.strip().removeprefix("Error: ")
+            raise TestnetError(f"wallet {self.name}: {reason or 'failed without a word'}")
         return json.loads(done.stdout)
 
 
