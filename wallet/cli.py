@@ -92,7 +92,7 @@ def main(**given: Any) -> None:
     altyn-wallet address                        get an address to be paid at
     altyn-wallet balance                        see what there is
     altyn-wallet send bcrt1q... 0.5             pay
-    altyn-wallet --testnet default balance      use a local network's node
+    altyn-wallet --testnet default --wallet bob balance     use a local network
     """
     click.get_current_context().obj = take_options(given)
 

@@ -12,7 +12,7 @@ from altyn.consensus.networks import Network
 from altyn.consensus.siphash import SipHashItems
 from altyn.consensus.transaction import Transaction, TxOut
 from altyn.wallet.backend import Backend, BlockFilter, ChainInfo
-from altyn.wallet.errors import NodeError, Rejected, WalletError
+from altyn.wallet.errors import NodeError, NodeUnreachable, Rejected, WalletError
 from altyn.wallet.keychain import Keychain
 from altyn.wallet.store import ScannedBlock, State, Store, StoredTransaction
 
@@ -230,7 +230,10 @@ class Scanner:
     # Payments without a block
 
     def rebroadcast(self) -> None:
-        """Hand every pending payment to the node again; what it refuses has failed, and its coins are free."""
+        """Hand every pending payment to the node again; what it refuses has failed, and its coins are free.
+
+        Raises NodeUnreachable.
+        """
         waiting: set[bytes] = set()
         for tx in _parents_first([entry.transaction for entry in self._store.transactions(State.PENDING)]):
             current = self._store.transaction(tx.txid)
@@ -247,6 +250,10 @@ class Scanner:
                 elif error.code not in _HARMLESS_REJECTIONS and not str(error).startswith(_HARMLESS_REASONS):
                     with self._store.batch():
                         self._fail(tx.txid, State.FAILED, f"the node refused it: {error}")
+            except NodeUnreachable:
+                raise
+            except NodeError:  # no verdict: a light node whose peers know the payment, or that has none now
+                return
 
 
 def _parents_first(transactions: Sequence[Transaction]) -> list[Transaction]:

@@ -440,3 +440,17 @@ def test_a_chain_that_changes_while_it_is_read_is_read_again(
     monkeypatch.setattr(FakeNode, "headers", move_then_answer)
     assert wallet.sync().height == 7
     assert wallet.balance().total == 0
+
+
+def test_a_node_that_cannot_pass_a_payment_on_leaves_it_pending(
+    rich: Wallet, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = rich.send([(FAR, COIN)], PASSPHRASE)
+
+    def nobody_asks(raw: bytes) -> None:
+        raise NodeError("no peer asked for the transaction", -1)
+
+    monkeypatch.setattr(node, "broadcast", nobody_asks)
+    rich.sync()  # what it says of the chain counts
+    assert rich.history()[-1].txid == payment.txid
+    assert states(rich)[-1] is State.PENDING
