@@ -80,20 +80,26 @@ class Block:
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Read exactly one block. Raises EncodingError."""
+        self, end = cls.parse_from(data, 0)
+        if end != len(data):
+            raise EncodingError(f"{len(data) - end} bytes behind the block")
+        return self
+
+    @classmethod
+    def parse_from(cls, data: bytes, start: int) -> tuple[Self, int]:
+        """Read a block at `start` of a buffer; return it and the position behind it. Raises EncodingError."""
         self = cls.__new__(cls)
-        self.header = Header.parse(data[:HEADER_SIZE])
-        count, position = read_compact_size(data, HEADER_SIZE)
+        self.header = Header.parse(data[start : start + HEADER_SIZE])
+        count, position = read_compact_size(data, start + HEADER_SIZE)
         if count * _SMALLEST_TRANSACTION > len(data):
             raise EncodingError("end of data")
         transactions = []
         for _ in range(count):
             tx, position = Transaction.parse_from(data, position)
             transactions.append(tx)
-        if position != len(data):
-            raise EncodingError(f"{len(data) - position} bytes behind the block")
         self.transactions = tuple(transactions)
-        self.raw = data
-        return self
+        self.raw = data if start == 0 and position == len(data) else data[start:position]
+        return self, position
 
     @property
     def hash(self) -> bytes:

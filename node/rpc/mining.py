@@ -273,9 +273,10 @@ class MiningMethods:
 
 
 def _parse_block(text: str) -> Block:
+    """Read a block, whatever stands behind it (Core: DecodeHexBlk)."""
     data = decode_hex(text)
     try:
-        return Block.parse(data or b"")
+        return Block.parse_from(data or b"", 0)[0]
     except EncodingError:
         raise RpcError(DESERIALIZATION_ERROR, "Block decode failed") from None
 

@@ -225,7 +225,8 @@ class WholeBlock:
     smallest = HEADER_SIZE + 1
 
     def read(self, cursor: Cursor) -> Block:
-        return Block.parse(cursor.read(cursor.remaining))
+        block, cursor.position = Block.parse_from(cursor.data, cursor.position)
+        return block
 
     def write(self, value: Block) -> bytes:
         return value.raw

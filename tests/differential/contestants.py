@@ -13,7 +13,7 @@ import pbk
 from altyn.consensus.block import Block, Header
 from altyn.consensus.encoding import EncodingError
 from altyn.consensus.errors import Fault, ValidationError
-from altyn.consensus.networks import REGTEST
+from altyn.consensus.networks import REGTEST, Network
 from altyn.consensus.secp256k1 import load
 from altyn.consensus.transaction import Coin, TxOut
 from altyn.node.chain.chain import Chain
@@ -21,7 +21,7 @@ from altyn.node.chain.stores import Stores
 from altyn.node.events import BlockFailed, Events
 from altyn.node.offload import Inline
 from altyn.node.writer import Writer
-from altyn.p2p.clock import Clock, SystemClock
+from altyn.p2p.clock import SystemClock
 
 KERNEL_NETWORK = replace(REGTEST, enforce_bip94=False)
 """Regtest as the kernel's version has it: Core 28 enforces BIP94 there, later ones only on demand."""
@@ -152,9 +152,10 @@ def _reason(text: str) -> str:
 class AltynChain:
     """Altyn's chain in memory, on an event loop of its own."""
 
-    def __init__(self, chain: Chain, runner: asyncio.Runner) -> None:
+    def __init__(self, chain: Chain, writer: Writer, runner: asyncio.Runner) -> None:
         self.chain = chain
-        self._runner = runner
+        self.writer = writer
+        self.runner = runner
         self._failed: dict[bytes, str] = {}
         chain.events.subscribe(self._note)
 
@@ -172,7 +173,7 @@ class AltynChain:
         is_new: bool | None = None
         reason, fault = "", None
         try:
-            is_new = self._runner.run(self.chain.add_block(block)).is_new
+            is_new = self.runner.run(self.chain.add_block(block)).is_new
         except ValidationError as error:
             reason, fault = error.reason, error.fault
         others = sorted((each.hex(), why) for each, why in self._failed.items() if each != block.hash)
@@ -181,7 +182,7 @@ class AltynChain:
     def add_header(self, header: Header) -> bool:
         """Process a header; tell whether it is accepted."""
         try:
-            self._runner.run(self.chain.add_headers([header]))
+            self.runner.run(self.chain.add_headers([header]))
         except ValidationError:
             return False
         return True
@@ -212,18 +213,19 @@ def kernel_chain() -> Iterator[KernelChain]:
 
 
 @contextmanager
-def altyn_chain(clock: Clock | None = None) -> Iterator[AltynChain]:
+def altyn_chain(network: Network = KERNEL_NETWORK) -> Iterator[AltynChain]:
     """Open an empty chain of ours."""
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
 
+        writer = Writer()
+
         async def open_chain() -> Chain:
-            writer = Writer()
             chain = await stack.enter_async_context(
                 Chain.open(
-                    KERNEL_NETWORK,
-                    Stores.in_memory(KERNEL_NETWORK),
-                    clock or SystemClock(),
+                    network,
+                    Stores.in_memory(network),
+                    SystemClock(),
                     writer,
                     offload=Inline(),
                     secp=load(),
@@ -241,6 +243,6 @@ def altyn_chain(clock: Clock | None = None) -> Iterator[AltynChain]:
 
         chain = runner.run(open_chain())
         try:
-            yield AltynChain(chain, runner)
+            yield AltynChain(chain, writer, runner)
         finally:
             runner.run(stack.aclose())

@@ -1,4 +1,4 @@
-"""Where the next block is built: on a chain so far, at its time, of its ripe coins. Grounds form a tree, as blocks do."""
+"""Where the next block is built: a chain so far, its time and its ripe coins. Grounds form a tree, as blocks do."""
 
 from collections.abc import Iterator, Sequence
 from functools import cache

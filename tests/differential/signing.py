@@ -74,6 +74,7 @@ def unlock(
     sequence: int = 0xFFFFFFFE,
     lock_time: int = 0,
     version: int = 2,
+    fee: int = 30_000,
 ) -> Transaction:
     """Spend `coin` by what `solve` says; `beside`, open to anyone, becomes the input before it.
 
@@ -82,7 +83,7 @@ def unlock(
     before = [] if beside is None else [beside]
     coins = [*before, coin]
     outputs = outputs or len(coins)
-    value = sum(each.output.value for each in coins) // outputs
+    value = (sum(each.output.value for each in coins) - fee) // outputs
     inputs = [TxIn(each.outpoint, b"", sequence) for each in coins]
     made = [TxOut(value, ANYONE) for _ in range(outputs)]
     bare = Transaction(version, inputs, made, lock_time)

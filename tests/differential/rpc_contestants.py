@@ -1,0 +1,126 @@
+"""The two that answer the same calls: a bitcoind, and Altyn's RPC methods without a server."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from differential.contestants import AltynChain, altyn_chain
+from node_processes import NodeProcess, bitcoind_process
+
+from altyn.consensus.block import Block
+from altyn.consensus.networks import Network
+from altyn.consensus.secp256k1 import load
+from altyn.consensus.transaction import Transaction
+from altyn.node.events import Events
+from altyn.node.mempool.accept import Acceptance
+from altyn.node.mempool.follow import ChainFollower
+from altyn.node.mempool.policy import PolicyLimits
+from altyn.node.mempool.pool import Mempool
+from altyn.node.offload import Inline
+from altyn.node.rpc.client import RpcFailure
+from altyn.node.rpc.errors import RpcError
+from altyn.node.rpc.mempool import MempoolMethods
+from altyn.node.rpc.mining import MiningMethods
+from altyn.p2p.clock import SystemClock
+
+
+class Answers(Protocol):
+    """Someone to ask. What a call fails with is an answer too."""
+
+    def submit(self, block: Block | bytes) -> str | None:
+        """Return submitblock's answer."""
+        ...
+
+    def propose(self, block: Block | bytes) -> str | None:
+        """Return getblocktemplate's answer to a proposal."""
+        ...
+
+    def refusal(self, tx: Transaction | bytes, max_feerate: str = "0") -> str | None:
+        """Return why testmempoolaccept would refuse a transaction, None if it would not."""
+        ...
+
+    def send(self, tx: Transaction) -> str | None:
+        """Put a transaction into the mempool; return why that fails, None if it does not."""
+        ...
+
+
+def _hex(value: Block | Transaction | bytes) -> str:
+    return (value if isinstance(value, bytes) else value.raw).hex()
+
+
+class Bitcoind:
+    """A running bitcoind."""
+
+    def __init__(self, node: NodeProcess) -> None:
+        self.node = node
+
+    def _call(self, method: str, *params: Any) -> Any:
+        try:
+            return self.node.call(method, *params)
+        except RpcFailure as failure:
+            return f"error {failure.code}: {failure.message}"
+
+    def submit(self, block: Block | bytes) -> str | None:
+        answer: str | None = self._call("submitblock", _hex(block))
+        return answer
+
+    def propose(self, block: Block | bytes) -> str | None:
+        request = {"mode": "proposal", "rules": ["segwit"], "data": _hex(block)}
+        answer: str | None = self._call("getblocktemplate", request)
+        return answer
+
+    def refusal(self, tx: Transaction | bytes, max_feerate: str = "0") -> str | None:
+        answer = self._call("testmempoolaccept", [_hex(tx)], max_feerate)
+        return answer if isinstance(answer, str) else answer[0].get("reject-reason")
+
+    def send(self, tx: Transaction) -> str | None:
+        answer: str = self._call("sendrawtransaction", _hex(tx), "0")
+        return None if len(answer) == 64 else answer
+
+
+class Altyn:
+    """Altyn's methods, on a chain in memory."""
+
+    def __init__(self, chain: AltynChain, limits: PolicyLimits) -> None:
+        self._run = chain.runner.run
+        clock, offload, secp = SystemClock(), Inline(), load()
+        mempool = Mempool(limits, clock, Events())
+        self._acceptance = Acceptance(chain.chain, mempool, chain.writer, offload, secp)
+        chain.chain.add_listener(ChainFollower(mempool, self._acceptance))
+        # Neither templates nor a miner are asked for here.
+        self._mining = MiningMethods(chain.chain, mempool, None, None, lambda: 0)  # type: ignore[arg-type]
+        self._mempool = MempoolMethods(mempool, self._acceptance, full_rbf=True)
+
+    def _call(self, made: Any) -> Any:
+        try:
+            return self._run(made)
+        except RpcError as error:
+            return f"error {error.code}: {error.message}"
+
+    def submit(self, block: Block | bytes) -> str | None:
+        answer: str | None = self._call(self._mining.submitblock(_hex(block)))
+        return answer
+
+    def propose(self, block: Block | bytes) -> str | None:
+        answer: str | None = self._call(self._mining.getblocktemplate({"mode": "proposal", "data": _hex(block)}))
+        return answer
+
+    def refusal(self, tx: Transaction | bytes, max_feerate: str = "0") -> str | None:
+        answer = self._call(self._mempool.testmempoolaccept([_hex(tx)], int(max_feerate)))
+        return answer if isinstance(answer, str) else answer[0].get("reject-reason")
+
+    def send(self, tx: Transaction) -> str | None:
+        self._run(self._acceptance.accept(tx))
+        return None
+
+
+CORE_28_OPTIONS = ("-minrelaytxfee=0.00001", "-incrementalrelayfee=0.00001", "-blockmintxfee=0.00001")
+"""Defaults of Core 28.1 that later versions lowered."""
+
+
+@contextmanager
+def pair(folder: Path, network: Network, *options: str, **limits: Any) -> Iterator[tuple[Bitcoind, Altyn]]:
+    """Run a bitcoind, whose `options` say what `network` and the mempool's `limits` say, and open Altyn beside it."""
+    with bitcoind_process(folder, *CORE_28_OPTIONS, *options) as node, altyn_chain(network) as chain:
+        yield Bitcoind(node), Altyn(chain, PolicyLimits(**limits))
