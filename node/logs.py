@@ -85,7 +85,7 @@ def logging_to(settings: Settings, *, for_people: bool = False) -> Iterator[None
         if settings.shrinkdebugfile and not shown:
             _shrink(path)
         try:
-            handlers.append(logging.FileHandler(path, encoding="utf-8"))
+            handlers.append(logging.FileHandler(path, encoding="utf-8", errors="backslashreplace"))
         except OSError as error:
             raise SettingsError(f"Could not open debug log file {path}") from error
     if settings.printtoconsole:

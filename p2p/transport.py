@@ -90,8 +90,11 @@ class TcpTransport:
 
 async def dial_tcp(endpoint: Endpoint) -> Transport:
     """Connect within five seconds (a Dialer)."""
-    async with asyncio.timeout(CONNECT_TIMEOUT):
-        reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, limit=READ_SIZE // 2)
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, limit=READ_SIZE // 2)
+    except ValueError as error:  # no name of a host: an empty label (127.0.0..1), a NUL, half a surrogate pair
+        raise OSError(f"not the name of a host: {error}") from None
     return TcpTransport(reader, writer)
 
 

@@ -1,7 +1,6 @@
 """Who may call: the cookie of this run, a user and password, salted passwords (`rpcauth`), lists of methods."""
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -82,7 +81,7 @@ class Users:
             return None
         try:
             user, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, or no text
             return None
         if not colon:
             return None

@@ -12,6 +12,8 @@ from altyn.node.rpc.amounts import Amount, JsonNumber
 SLICE = 0.01
 """Seconds that encoding may keep the event loop from everything else."""
 _STRINGS_AT_ONCE = 2_000
+MAX_DEPTH = 100
+"""Levels of nesting that are read. Core reads 512, but nothing it understands has ten; and an id is written back."""
 
 
 class Lazy:
@@ -35,9 +37,24 @@ class LazyObject:
 def parse(text: bytes | str) -> Any:
     """Read JSON; numbers with a fraction or exponent stay as they were written. Raises ValueError."""
     try:
-        return json.loads(text, parse_float=JsonNumber, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_float=JsonNumber, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    opened = text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
+    if opened > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+        raise ValueError("nested too deeply")
+    return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Tell whether lists and objects are nested more than so deep, level by level and without recursion."""
+    level = [value]
+    for _ in range(levels + 1):
+        level = [each for each in level if isinstance(each, list | dict)]
+        if not level:
+            return False
+        level = [part for each in level for part in (each.values() if isinstance(each, dict) else each)]
+    return True
 
 
 def _refuse_constant(name: str) -> None:

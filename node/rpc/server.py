@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import web
+from aiohttp import http_exceptions, web
 
 from altyn.node.options import SettingsError
 from altyn.node.rpc.auth import Users
@@ -26,6 +26,7 @@ from altyn.node.rpc.method import Json, MethodTable
 from altyn.node.writer import WriterStopped
 
 log = logging.getLogger(__name__)
+_http_log = logging.getLogger(f"{__name__}.http")
 
 MAX_BODY = 0x02000000
 """Bytes of a request (Core: MAX_SIZE)."""
@@ -127,6 +128,7 @@ class RpcServer:
         runner = self._runner = web.AppRunner(
             application,
             access_log=None,
+            logger=_http_log,
             handle_signals=False,
             keepalive_timeout=self._timeout,
             shutdown_timeout=_SHUTDOWN_TIMEOUT,
@@ -163,6 +165,8 @@ class RpcServer:
                 body = await http.read()  # before it counts: who sends slowly keeps nobody waiting
         except TimeoutError:
             return web.Response(status=408)
+        except (web.RequestPayloadError, http_exceptions.HttpProcessingError):
+            return web.Response(status=400)
         if self._waiting >= self._most_waiting:
             log.warning("Request rejected because http work queue depth exceeded, it can be increased")
             return web.Response(status=503, text="Work queue depth exceeded")
@@ -243,6 +247,18 @@ class RpcServer:
         except Exception:  # the boundary: a bug costs this answer, not the node; the log has the traceback
             log.exception("bug in RPC method %s", request.method)
             return RpcError(INTERNAL_ERROR, f"Internal error in {request.method}; see the log")
+
+
+def _quieten(record: logging.LogRecord) -> bool:
+    """Make a debug line of what aiohttp logs, with its traceback, over bytes that are no HTTP: anyone can send them."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, http_exceptions.HttpProcessingError | web.RequestPayloadError):
+        record.levelno, record.levelname, record.exc_info = logging.DEBUG, "DEBUG", None
+        record.msg, record.args = "malformed HTTP request: %s", (type(error).__name__,)
+    return True
+
+
+_http_log.addFilter(_quieten)
 
 
 def _json_response(body: bytes, status: int) -> web.Response:

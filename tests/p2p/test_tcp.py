@@ -133,3 +133,16 @@ async def test_nobody_there_is_an_os_error() -> None:
         free.bind(("127.0.0.1", 0))
         with pytest.raises(OSError, match=r"refused|Connect call failed"):
             await dial_tcp(Endpoint(*free.getsockname()))
+
+
+@pytest.mark.parametrize("host", ["127.0.0..1", "a\0b", "\ud800", "a" * 64 + ".example"])
+async def test_what_is_no_name_of_a_host_cannot_be_reached_and_stops_nothing(host: str) -> None:
+    with pytest.raises(OSError, match="not the name of a host"):
+        await dial_tcp(Endpoint(host, 18444))
+    connections = made(Recorder())
+    async with running(connections):
+        assert connections.add_node(host, 18444)
+        endpoint = await connections.listen("127.0.0.1", 0)
+        caller = Caller(await dial_tcp(endpoint))
+        await caller.handshake()
+        await caller.transport.close()

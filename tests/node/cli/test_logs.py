@@ -46,6 +46,13 @@ def test_warnings_of_libraries_go_to_the_log_and_not_to_standard_error(
     assert capfd.readouterr() == ("", "")
 
 
+def test_text_that_is_no_unicode_is_escaped(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with logging_to(settings(tmp_path)):
+        logging.getLogger("altyn.node").info("half a pair: %s", "\ud800")
+    assert "half a pair: \\ud800" in logged(tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_secrets_on_the_command_line_are_not_written(tmp_path: Path) -> None:
     arguments = ["-rpcuser=alice", "-rpcpassword=hunter2", "-rpcauth=alice:a$b", "-par=2"]
     with logging_to(settings(tmp_path)):

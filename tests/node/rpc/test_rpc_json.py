@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from altyn.consensus.limits import MAX_MONEY
 from altyn.node.rpc.amounts import Amount, JsonNumber, parse_fixed_point
-from altyn.node.rpc.json_text import SLICE, Lazy, LazyObject, dump, dump_in_pieces, parse
+from altyn.node.rpc.json_text import MAX_DEPTH, SLICE, Lazy, LazyObject, dump, dump_in_pieces, parse
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(1 << 63), 1 << 63) | st.text(),
@@ -82,3 +82,18 @@ async def test_a_long_answer_lets_others_run_while_it_is_written() -> None:
     await dump_in_pieces(Lazy({"number": number} for number in range(100_000)))
     assert turns >= (loop.time() - began) / (SLICE * 5)
     other.cancel()
+
+
+@pytest.mark.parametrize("form", ["[{}]", '{{"a":{}}}'])
+def test_nesting_is_read_as_deep_as_it_can_be_written_and_no_deeper(form: str) -> None:
+    text = "1"
+    for _ in range(MAX_DEPTH):
+        text = form.format(text)
+    assert dump(parse(text)) == text
+    for _ in range(300):
+        text = form.format(text)
+        with pytest.raises(ValueError, match="nested too deeply"):
+            parse(text)
+        with pytest.raises(ValueError, match="nested too deeply"):
+            parse(text.encode())
+    assert len(parse("[" + "[]," * 1000 + "[]]")) == 1001

@@ -225,3 +225,31 @@ async def test_until_the_node_is_ready_every_call_is_told_what_start_up_does() -
         status, reply, _ = await caller.post({"id": 1, "method": "anything"})
         assert (status, reply["error"]) == (500, {"code": -28, "message": "Loading block index…"})
     await server.close()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\0\xff\x16\x03\x01\r\n\r\n",
+        b"POST / HTTP/9.9\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic \xff\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic dXNlcjpzZWNyZXQ=\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_answered_with_a_400_or_401_and_no_traceback(
+    caller: Caller, request_bytes: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = caller.url.removeprefix("http://").rstrip("/").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request_bytes)
+    async with asyncio.timeout(10):
+        answer = await reader.read(65536)
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    assert answer.split()[1] in (b"400", b"401")
+    assert not [record for record in caplog.records if record.exc_info]
