@@ -66,14 +66,22 @@ class Writer:
         Raises what the job raises, WriterStopped when the writer has ended, RuntimeError when called from a job: it
         would wait for itself.
         """
+        return await self.post(job)
+
+    def post(self, job: Callable[[], Awaitable[T]]) -> asyncio.Future[T]:
+        """Queue `job` as `do` does, and return at once; the future has what `do` would return or raise."""
+        self.admit()
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.append((job, answer))
+        self._wake.set()
+        return answer
+
+    def admit(self) -> None:
+        """Raise what `do` would raise now without asking the job."""
         if self._task is not None and asyncio.current_task() is self._task:
             raise RuntimeError("a job of the writer must not wait for another job")
         if self._stopped:
             raise WriterStopped("the node is shutting down")
-        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.append((job, answer))
-        self._wake.set()
-        return await answer
 
     @property
     def pending(self) -> int:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -15,6 +15,8 @@ from altyn.consensus.networks import Network
 from altyn.consensus.secp256k1 import Secp256k1
 from altyn.consensus.transaction import Coin
 from altyn.node.chain.accept import accept_header
+from altyn.node.chain.arrivals import Arrival, Arrivals, Outcome
+from altyn.node.chain.assumed import is_assumed_valid
 from altyn.node.chain.blocks import StoredBlocks
 from altyn.node.chain.candidates import Candidates
 from altyn.node.chain.coins import CoinsCache
@@ -22,6 +24,7 @@ from altyn.node.chain.connect import CoinChange, Connection, connect_block, disc
 from altyn.node.chain.flush import Flusher
 from altyn.node.chain.indexes import ChainIndex, FilterIndex, Indexes, IndexOptions, TransactionIndex, catch_up
 from altyn.node.chain.load import load, set_stored
+from altyn.node.chain.pipeline import Pipeline, Prepared
 from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.chain.tree import CONNECTED, HAVE_UNDO, Entry, HeaderTree
 from altyn.node.chain.verify import ScriptVerifier
@@ -46,6 +49,8 @@ _HEADERS_AT_ONCE = 64
 """Headers checked before the event loop gets a turn: about two milliseconds."""
 _TOO_FAR_AHEAD = 288
 """Blocks above the tip from which one that was not asked for is not stored (Core: MIN_BLOCKS_TO_KEEP)."""
+_LONGEST_RUN = 0.5
+"""Seconds for which blocks that arrive are taken up before others of the writer's jobs, and listeners, get a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +62,6 @@ class ChainOptions(IndexOptions):
     flush_interval: float = 300.0
     max_tip_age: int = 24 * 3600
     """A tip older than this means that the node is still synchronising."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a block that was valid as far as it was looked at."""
-
-    entry: Entry
-    is_new: bool
-    """Stored now; False for one that was there, or was not wanted (Core: new_block)."""
-    is_active: bool
-    """Part of the active chain now."""
 
 
 class ChainListener(Protocol):
@@ -104,6 +98,7 @@ class Chain:
         events: Events,
         options: ChainOptions,
         checkpoint: Checkpoint,
+        checker: Offload | None = None,
     ) -> None:
         """Use `open` instead."""
         self.network = network
@@ -120,7 +115,11 @@ class Chain:
         self._writer = writer
         self._offload = offload
         self._secp = secp
-        self._verifier = ScriptVerifier(offload, secp)
+        self._verifier = ScriptVerifier(checker or offload, secp)
+        self._pipeline = Pipeline(self.coins, network, self._blocks, offload, self._verifier, self._is_assumed_valid)
+        self._arrivals = Arrivals()
+        self._arrivals_called = False
+        self._at_hand: dict[Entry, Block] = {}
         self._checkpoint = checkpoint
         self._listeners: list[ChainListener] = []
         self.indexes = Indexes()
@@ -153,10 +152,12 @@ class Chain:
         events: Events | None = None,
         options: ChainOptions | None = None,
         checkpoint: Checkpoint | None = None,
+        checker: Offload | None = None,
     ) -> AsyncIterator[Self]:
         """Load a chain and go forward to its most work; on the way out write all and close `stores`.
 
-        Nothing else may be using the writer before the body runs, nor after it. Raises StoreError.
+        `checker` runs the script checks, `offload` unless given: on threads of their own they keep nothing else
+        waiting. Nothing else may be using the writer before the body runs, nor after it. Raises StoreError.
         """
         self = cls(
             network,
@@ -168,6 +169,7 @@ class Chain:
             events or Events(),
             options or ChainOptions(),
             checkpoint or _no_checkpoint,
+            checker,
         )
         try:
             await self._load()
@@ -291,7 +293,24 @@ class Chain:
 
         One that was not `requested` is stored only if it may matter soon (Core: ProcessNewBlock, AcceptBlock).
         """
-        return await self._writer.do(lambda: self._add_block(block, requested, min_work_checked))
+        self._writer.admit()
+        answer = self._arrivals.put(block, requested=requested, min_work_checked=min_work_checked)
+        self._pipeline.wake()
+        self._call_for_arrivals()
+        return await answer
+
+    def _call_for_arrivals(self) -> None:
+        if not self._arrivals_called:
+            self._arrivals_called = True
+            self._writer.post(self._take_arrivals).add_done_callback(self._arrivals_taken)
+
+    def _arrivals_taken(self, job: asyncio.Future[None]) -> None:
+        self._arrivals_called = False
+        error = job.exception()
+        if error is not None:
+            self._arrivals.refuse_all(error)
+        elif self._arrivals:
+            self._call_for_arrivals()
 
     async def test_block(self, block: Block, *, check_pow: bool = True, check_merkle: bool = True) -> None:
         """Check a block on the tip without changing anything: a proposal, a template (Core: TestBlockValidity).
@@ -338,21 +357,29 @@ class Chain:
             self._flusher.changed(entry)
         return entry
 
-    async def _add_block(self, block: Block, requested: bool, min_work_checked: bool) -> Outcome:
-        await self._offload(check_block, block, self.network, secp=self._secp)
-        best = self.tree.best_header
-        entry = self._accept_header(block.header, self._clock.now(), min_work_checked)
-        if self.tree.best_header is not best:
-            self.events.publish(BestHeaderChanged(self.tree.best_header))
-        is_new = not entry.has_block and (requested or self._is_wanted(entry))
-        if is_new:
-            await self._store_block(block, entry)
-        failures: dict[Entry, ValidationError] = {}
+    async def _take_arrivals(self) -> None:
+        started = self._clock.monotonic()
+        await self._activate(lambda: not self._writer.pending and self._clock.monotonic() - started < _LONGEST_RUN)
+
+    async def _take_in(self, arrival: Arrival) -> None:
+        """Check and store a block that arrived."""
+        block = arrival.block
+        try:
+            await self._offload(check_block, block, self.network, secp=self._secp)
+            best = self.tree.best_header
+            entry = self._accept_header(block.header, self._clock.now(), arrival.min_work_checked)
+            if self.tree.best_header is not best:
+                self.events.publish(BestHeaderChanged(self.tree.best_header))
+            is_new = not entry.has_block and (arrival.requested or self._is_wanted(entry))
+            if is_new:
+                await self._store_block(block, entry)
+        except ValidationError as error:
+            arrival.refuse(error)
+            return
+        self._arrivals.owe(arrival, entry, is_new=is_new)
         # A block that was there already is read again: this copy may differ from it in its witnesses.
-        await self._activate(block if is_new else None, failures)
-        if entry in failures:
-            raise failures[entry]
-        return Outcome(entry, is_new, self.is_active(entry))
+        if is_new and entry.chain_tx_count:
+            self._at_hand[entry] = block
 
     def _is_wanted(self, entry: Entry) -> bool:
         """Whether to store a block nobody asked for: it may win soon, and is no flood of cheap ones."""
@@ -404,32 +431,18 @@ class Chain:
 
     # Reaching the most work
 
-    async def _activate(self, block: Block | None = None, failures: dict[Entry, ValidationError] | None = None) -> None:
+    async def _activate(self, may_take: Callable[[], bool] = lambda: False) -> None:
         """Go to the best candidate, or to the next one where a block on the way is invalid.
 
-        `block` is one that need not be read again; `failures` receives what was found invalid.
+        Take in blocks that arrive meanwhile, at least one, as long as `may_take`.
         """
-        while (target := self._candidates.best(self.tip)) is not self.tip:
-            fork = self.tree.fork_point(self.tip, target)
-            reorganises = fork is not self.tip
-            if reorganises:
-                self._checkpoint("reorganise-begin")
-                log.info("leaving %s for %s, %d blocks back", self.tip, target, self.tip.height - fork.height)
-            while self.tip is not fork:
-                await self._disconnect_tip()
-            for height in range(fork.height + 1, target.height + 1):
-                entry = target.ancestor(height)
-                try:
-                    await self._connect(entry, block if block and block.hash == entry.hash else None)
-                except ValidationError as error:
-                    if error.fault is Fault.MUTATED:
-                        raise StoreError(f"block {entry.hash[::-1].hex()} is damaged in the block files") from error
-                    self._fail(entry, error)
-                    if failures is not None:
-                        failures[entry] = error
-                    break
-            if reorganises:
-                self._checkpoint("reorganise-end")
+        try:
+            if self._arrivals:
+                await self._take_in(self._arrivals.next())
+            await self._advance(may_take)
+        finally:
+            await self._pipeline.abandon()
+            self._at_hand.clear()
         self._candidates.drop_weaker(self.tip)
         self._note_synchronised()
         if self._has_moved:
@@ -439,6 +452,73 @@ class Chain:
         old, self._announced_tip = self._announced_tip, self.tip
         if self.tip is not old:
             self.events.publish(TipChanged(old, self.tip))
+        self._arrivals.answer_all(self.is_active)
+
+    async def _advance(self, may_take: Callable[[], bool]) -> None:
+        pipeline = self._pipeline
+        reorganises = False
+        while True:
+            head = pipeline.head or self.tip
+            if pipeline.has_verdict:
+                await self._commit_lowest()
+            elif pipeline.has_room and self._arrivals and may_take():
+                await self._take_in(self._arrivals.next())
+            elif (target := self._candidates.best(self.tip)) is not head and self._builds_on(target, head):
+                if pipeline.has_room:
+                    await self._prepare(target.ancestor(head.height + 1))
+                else:
+                    await pipeline.change()
+            elif pipeline:
+                if pipeline.has_room and may_take():
+                    await pipeline.change()
+                else:
+                    await self._commit_lowest()
+            else:
+                if reorganises:
+                    self._checkpoint("reorganise-end")
+                if target is self.tip:
+                    return
+                reorganises = True
+                await self._leave_for(target)
+
+    @staticmethod
+    def _builds_on(entry: Entry, other: Entry) -> bool:
+        return entry.height > other.height and entry.ancestor(other.height) is other
+
+    async def _leave_for(self, target: Entry) -> None:
+        fork = self.tree.fork_point(self.tip, target)
+        self._checkpoint("reorganise-begin")
+        log.info("leaving %s for %s, %d blocks back", self.tip, target, self.tip.height - fork.height)
+        while self.tip is not fork:
+            await self._disconnect_tip()
+
+    async def _prepare(self, entry: Entry) -> None:
+        """Put the next block into the pipeline; when it is invalid, say so after those before it have their verdict."""
+        try:
+            await self._pipeline.prepare(entry, self._at_hand.pop(entry, None))
+        except ValidationError as error:
+            while self._pipeline:
+                if not await self._commit_lowest():
+                    return
+            self._refuse(entry, error)
+
+    async def _commit_lowest(self) -> bool:
+        """Let the lowest block of the pipeline become the tip when it has its verdict; return whether it is valid."""
+        entry = self._pipeline.lowest
+        try:
+            prepared = await self._pipeline.take()
+        except ValidationError as error:
+            await self._pipeline.abandon()
+            self._refuse(entry, error)
+            return False
+        await self._commit(prepared)
+        return True
+
+    def _refuse(self, entry: Entry, error: ValidationError) -> None:
+        if error.fault is Fault.MUTATED:
+            raise StoreError(f"block {entry.hash[::-1].hex()} is damaged in the block files") from error
+        self._fail(entry, error)
+        self._arrivals.refuse(entry, error)
 
     def _fail(self, entry: Entry, error: ValidationError) -> None:
         """Remember that a block and all that builds on it are invalid."""
@@ -447,32 +527,34 @@ class Chain:
         self._candidates.drop_failed()
         self.events.publish(BlockFailed(entry, error))
 
-    async def _connect(self, entry: Entry, block: Block | None) -> None:
+    async def _commit(self, prepared: Prepared) -> None:
+        entry, block, connection = prepared.entry, prepared.block, prepared.connection
         indexes = self.indexes.ready_for(entry)
-        whole, connection, prepared = await self._offload(self._prepare, entry, block, indexes)
-        await self._verifier.verify(connection.checks)
-        undo = entry.undo_position or await self._offload(self._blocks.write_undo, entry, connection.undo)
+        undo, values = await self._offload(self._finish, prepared, indexes)
         # From here to the end nothing awaits: whoever reads on the loop sees all of it or nothing.
         self._apply(connection.coins)
+        self._pipeline.committed(prepared)
         self.tip = entry
         self._active.append(entry)
         entry.status |= CONNECTED | HAVE_UNDO
         entry.undo_position = undo
         self._flusher.changed(entry)
-        for index, value in zip(indexes, prepared, strict=True):
+        for index, value in zip(indexes, values, strict=True):
             index.commit(entry, value)
         self._has_moved = True
         for listener in self._listeners:
-            listener.block_connected(entry, whole, connection.spent)
-        self.events.publish(BlockConnected(entry, whole, connection.spent))
+            listener.block_connected(entry, block, connection.spent)
+        self.events.publish(BlockConnected(entry, block, connection.spent))
+        self._arrivals.answer_early(entry)
         await self._flusher.limit()
 
-    def _prepare(
-        self, entry: Entry, block: Block | None, indexes: Sequence[ChainIndex]
-    ) -> tuple[Block, Connection, list[Any]]:
-        block = block or self._blocks.read(entry)
-        connection = connect_block(block, entry, self.coins, self.network)
-        return block, connection, [index.prepare(entry, block, connection.spent) for index in indexes]
+    def _finish(self, prepared: Prepared, indexes: Sequence[ChainIndex]) -> tuple[FilePosition, list[Any]]:
+        entry, connection = prepared.entry, prepared.connection
+        values = [index.prepare(entry, prepared.block, connection.spent) for index in indexes]
+        return entry.undo_position or self._blocks.write_undo(entry, connection.undo), values
+
+    def _is_assumed_valid(self, entry: Entry) -> bool:
+        return is_assumed_valid(entry, self.tree, self.network)
 
     async def _disconnect_tip(self) -> None:
         entry = self.tip

@@ -1,0 +1,89 @@
+"""Blocks that came and wait for their turn, and the answers that those who brought them wait for."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from altyn.consensus.block import Block
+from altyn.consensus.errors import ValidationError
+from altyn.node.chain.tree import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a block that was valid as far as it was looked at."""
+
+    entry: Entry
+    is_new: bool
+    """Stored now; False for one that was there, or was not wanted (Core: new_block)."""
+    is_active: bool
+    """Part of the active chain now."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """A block, and what is known of it from whoever brought it."""
+
+    block: Block
+    requested: bool
+    min_work_checked: bool
+    answer: asyncio.Future[Outcome]
+
+    def refuse(self, error: BaseException) -> None:
+        if not self.answer.done():  # else the one who asked is gone
+            self.answer.set_exception(error)
+
+
+class Arrivals:
+    """A queue of blocks in the order they came, and the answers that are owed."""
+
+    def __init__(self) -> None:
+        self._queue: deque[Arrival] = deque()
+        self._owed: dict[Entry, list[tuple[Arrival, bool]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._queue)
+
+    def put(self, block: Block, *, requested: bool, min_work_checked: bool) -> asyncio.Future[Outcome]:
+        """Queue a block; the future tells what became of it, or raises ValidationError."""
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._queue.append(Arrival(block, requested, min_work_checked, answer))
+        return answer
+
+    def next(self) -> Arrival:
+        return self._queue.popleft()
+
+    def owe(self, arrival: Arrival, entry: Entry, *, is_new: bool) -> None:
+        """Note that the block is in the tree: the answer comes when it is connected, or when nothing is left to do."""
+        self._owed.setdefault(entry, []).append((arrival, is_new))
+
+    def answer(self, entry: Entry, *, is_active: bool) -> None:
+        """Answer for one block."""
+        for arrival, is_new in self._owed.pop(entry, ()):
+            if not arrival.answer.done():
+                arrival.answer.set_result(Outcome(entry, is_new, is_active))
+
+    def answer_early(self, entry: Entry) -> None:
+        """Answer for a block that is connected, if there are others whose answer tells that all is settled."""
+        if self._queue or len(self._owed) > 1:
+            self.answer(entry, is_active=True)
+
+    def refuse(self, entry: Entry, error: ValidationError) -> None:
+        """Say that a block is invalid."""
+        for arrival, _ in self._owed.pop(entry, ()):
+            arrival.refuse(error)
+
+    def answer_all(self, is_active: Callable[[Entry], bool]) -> None:
+        """Answer whatever is owed."""
+        for entry in list(self._owed):
+            self.answer(entry, is_active=is_active(entry))
+
+    def refuse_all(self, error: BaseException) -> None:
+        """Tell everybody, also those whose turn has not come, that the chain is at its end."""
+        for owed in self._owed.values():
+            for arrival, _ in owed:
+                arrival.refuse(error)
+        self._owed.clear()
+        while self._queue:
+            self.next().refuse(error)
