@@ -1,6 +1,6 @@
 """Unspent outputs: what is read of them, and the layers of changes above the database."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from altyn.consensus.transaction import Coin, OutPoint
@@ -136,7 +136,7 @@ class CoinsCache:
         """Drop the frozen layer: the database has it now."""
         self._layers = self._layers[:1]
 
-    def stored(self) -> tuple[bytes | None, Iterator[tuple[bytes, bytes]]]:
+    def stored(self) -> tuple[bytes | None, Generator[tuple[bytes, bytes], None, None]]:
         """Return the last flush: its block and its coins, whatever happens meanwhile; see `CoinStore.snapshot`."""
         return self._store.snapshot()
 

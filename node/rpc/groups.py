@@ -6,7 +6,9 @@ from altyn.consensus import secp256k1
 from altyn.node.full import FullNode
 from altyn.node.light.node import LightNode
 from altyn.node.rpc.blockchain import BlockchainMethods, BlockMethods
+from altyn.node.rpc.coin_set import CoinSetMethods
 from altyn.node.rpc.control import ControlMethods, MockableClock
+from altyn.node.rpc.indexes import IndexMethods
 from altyn.node.rpc.json_forms import Forms
 from altyn.node.rpc.light import LightMethods, PeerGate
 from altyn.node.rpc.mempool import MempoolGate, MempoolMethods, SendMethods
@@ -14,7 +16,7 @@ from altyn.node.rpc.method import Method, MethodTable, declared_methods
 from altyn.node.rpc.mining import MiningMethods
 from altyn.node.rpc.network import NetworkMethods, SyncState
 from altyn.node.rpc.rawtransactions import RawTransactionMethods
-from altyn.node.rpc.sources import ChainBlocks, IndexedTransactions, PeerBlocks, size_of_block_files
+from altyn.node.rpc.sources import ChainBlocks, IndexedTransactions, PeerBlocks, size_of_block_files, size_of_coins
 from altyn.node.settings import Settings
 from altyn.p2p.connections import Connections
 
@@ -22,6 +24,8 @@ DECLARED: Mapping[str, Method] = {
     method.name: method
     for group in (
         BlockchainMethods,
+        CoinSetMethods,
+        IndexMethods,
         SendMethods,
         MempoolMethods,
         RawTransactionMethods,
@@ -53,6 +57,8 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, stop
         BlockchainMethods(
             chain, mempool, node.writer, blocks, forms, lambda: size_of_block_files(node.settings.folder)
         ),
+        CoinSetMethods(chain, node.offload, lambda: size_of_coins(node.settings.folder)),
+        IndexMethods(chain, mempool, node.network, node.offload),
         SendMethods(MempoolGate(chain, mempool, node.acceptance, node.sync.offer)),
         MempoolMethods(mempool, node.acceptance, full_rbf=node.settings.mempoolfullrbf),
         RawTransactionMethods(chain, mempool, blocks, forms, index),

@@ -1,5 +1,6 @@
 """Where RPC methods find blocks, filters and transactions: on disk in a full node, with peers in a light one."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -106,6 +107,15 @@ class PeerBlocks:
             return await self._node.block_filter(find())
         except LightError as error:
             raise RpcError(MISC_ERROR, f"Filter not found. {error}") from error
+
+
+def size_of_coins(folder: Path) -> int:
+    """Return the bytes of the database of coins in a chain's folder; LevelDB may remove files meanwhile."""
+    size = 0
+    for path in (folder / "chainstate").glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
 
 
 def size_of_block_files(folder: Path) -> int:

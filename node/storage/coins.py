@@ -1,6 +1,6 @@
 """Unspent outputs on disk, at one tip."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 from altyn.consensus.transaction import Coin, OutPoint
 from altyn.node.storage.kv import KeyValue
@@ -32,7 +32,7 @@ class CoinStore:
                     batch.put(COIN + outpoint, data)
             batch.put(BEST_BLOCK, best_block)
 
-    def snapshot(self) -> tuple[bytes | None, Iterator[tuple[bytes, bytes]]]:
+    def snapshot(self) -> tuple[bytes | None, Generator[tuple[bytes, bytes], None, None]]:
         """Return the best block and all coins as they are now, by outpoint in the database's order, in value form.
 
         What is written meanwhile does not show. Close the iterator (a generator) before the store.
@@ -51,7 +51,7 @@ class CoinStore:
         self._kv.close()
 
 
-def _coins_in(rows: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+def _coins_in(rows: Iterator[tuple[bytes, bytes]]) -> Generator[tuple[bytes, bytes], None, None]:
     for key, data in rows:
         if key[:1] == COIN:
             yield key[1:], data
