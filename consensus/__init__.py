@@ -1,0 +1,1 @@
+"""The rules of money: bytes in, verdict out. No file, socket, clock, log or await."""

@@ -1,0 +1,1 @@
+"""One program made of parts: full and light node, and what serves them to the street."""

@@ -116,8 +116,10 @@ class Settings:
     txospenderindex: bool = option(
         False, "Keep an index of which transaction spends an output", group="Storage", common=True
     )
-    reindex: bool = option(False, "Build the block index, coins and indexes anew from the block files", group="Storage")
-    reindex_chainstate: bool = option(False, "Build the coins anew from the blocks", group="Storage")
+    reindex: bool = option(
+        False, "Build the block index, coins and indexes anew from the block files", group="Storage", common=True
+    )
+    reindex_chainstate: bool = option(False, "Build the coins anew from the blocks", group="Storage", common=True)
     par: int = option(0, "Threads for script checks; 0 takes all cores, -n leaves n free", group="Storage", common=True)
     assumevalid: str = option("", "Block whose ancestors' scripts are not checked; 0 to check all", group="Storage")
     minimumchainwork: str = option("", "Least work of a chain worth following, hexadecimal", group="Storage")
@@ -322,6 +324,7 @@ def load(
             given.add(name)
     values |= {"chain": chain, "datadir": Path(str(values["datadir"])).expanduser().absolute()}
     values |= {name: name == _flag_of(chain) for name in _NETWORK_FLAGS}
+    # Each value has its field's type, for the declaration in `Settings` read it; a dictionary cannot say so.
     raw = Settings(**values, given=frozenset(given), warnings=tuple(warnings))  # type: ignore[arg-type]
     return _finish(raw)
 

@@ -150,14 +150,17 @@ def _on_testnet(options: Options, text: str) -> Options:
 
 
 def network_of(options: Options) -> Network:
+    """Return the network that the options name, regtest when none. Raises WalletError."""
     return network_named(options.network or "regtest")
 
 
 def path_of(options: Options) -> Path:
+    """Return where the wallet lies. Raises WalletError."""
     return wallet_path(options.wallet_dir or _home() / "wallets", network_of(options), options.wallet or "default")
 
 
 def backend_of(options: Options) -> RpcBackend:
+    """Return the node that the options name, by default the one of this machine; closed when the command ends."""
     network = network_of(options)
     url = options.rpc_url or f"http://127.0.0.1:{network.rpc_port}"
     cookie = options.rpc_cookie
@@ -176,6 +179,7 @@ def backend_of(options: Options) -> RpcBackend:
 
 
 def open_wallet(options: Options) -> Wallet:
+    """Open the wallet that the options name, with its node. Raises WalletError."""
     return Wallet.open(path_of(options), network_of(options), backend_of(options))
 
 
@@ -183,6 +187,7 @@ def open_wallet(options: Options) -> Wallet:
 
 
 def first_line(path: Path) -> str:
+    """Return the first line of a file that holds a secret. Raises WalletError."""
     try:
         return path.read_text().split("\n", 1)[0].rstrip("\r")
     except (OSError, UnicodeDecodeError) as error:

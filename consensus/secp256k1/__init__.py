@@ -76,13 +76,13 @@ def load(name: str = "auto") -> Secp256k1:
         raise ValueError(f"no secp256k1 backend {name!r}: auto, coincurve or ecdsa")
     if name != "ecdsa":
         try:
-            from altyn.consensus.secp256k1.libsecp import LibSecp256k1  # noqa: PLC0415
+            from altyn.consensus.secp256k1.libsecp import LibSecp256k1  # noqa: PLC0415 - may be missing
 
             return LibSecp256k1()
         except ImportError as error:
             if name == "coincurve":
                 raise
             warnings.warn(f"signatures are checked in plain Python, very slowly: {error}", RuntimeWarning, stacklevel=2)
-    from altyn.consensus.secp256k1.portable import PortableSecp256k1  # noqa: PLC0415
+    from altyn.consensus.secp256k1.portable import PortableSecp256k1  # noqa: PLC0415 - costs time
 
     return PortableSecp256k1()

@@ -329,7 +329,7 @@ def method(
             parameter = next(part for part in hints[each.name].__metadata__ if isinstance(part, Parameter))
             arguments.append(Argument(each.name, parameter, each.default))
         examples = (example,) if isinstance(example, str) else tuple(example)
-        function.__rpc__ = Method(  # type: ignore[attr-defined]
+        function.__rpc__ = Method(  # type: ignore[attr-defined]  # the mark that `_marked` looks for
             name or function.__name__, category, tuple(arguments), inspect.getdoc(function) or "", result, examples
         )
         return function

@@ -143,7 +143,7 @@ class NetworkMethods:
     ) -> None:
         """Attempts to add or remove a node from the addnode list, or tries a connection to a node once."""
         if command not in {"add", "remove", "onetry"}:
-            declared: Method = self.addnode.__rpc__  # type: ignore[attr-defined]
+            declared: Method = self.addnode.__rpc__  # type: ignore[attr-defined]  # set by `method`
             raise RpcError(MISC_ERROR, declared.help())
         if v2transport and command != "remove":
             raise RpcError(INVALID_PARAMETER, "Error: v2transport requested but not enabled (see -v2transport)")

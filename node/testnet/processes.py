@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -260,9 +261,9 @@ class LocalNetwork:
             except (Unreachable, RpcFailure):  # still starting, or stuck: the signal below reaches it
                 _signal(node, signal.SIGTERM)
         for node in running:
-            if not wait_until(lambda node=node: self._has_ended(node), STOP_TIMEOUT):  # type: ignore[misc]
+            if not wait_until(partial(self._has_ended, node), STOP_TIMEOUT):
                 _signal(node, signal.SIGKILL)
-                wait_until(lambda node=node: self._has_ended(node), STOP_TIMEOUT)  # type: ignore[misc]
+                wait_until(partial(self._has_ended, node), STOP_TIMEOUT)
         self.nodes = [replace(node, pid=0) for node in self.nodes]
         self.save()
 

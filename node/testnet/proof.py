@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ def stage(network: LocalNetwork, progress: Progress) -> dict[str, Any]:
 
 
 def wallet_file(network: LocalNetwork, name: str) -> Path:
+    """Return where the wallet program keeps a wallet of the network, given the folder of its wallets."""
     return network.wallets / "regtest" / f"{name}.sqlite"
 
 
@@ -115,7 +117,7 @@ def mine(network: LocalNetwork, node: NodeRecord, count: int, address: str) -> l
 def await_everywhere(nodes: list[NodeRecord], what: str, holds: Callable[[NodeRecord], bool]) -> None:
     """Wait until `holds` for each node. Raises TestnetError naming the first that does not get there."""
     for node in nodes:
-        if not wait_until(lambda node=node: holds(node), SYNC_TIMEOUT):  # type: ignore[misc]
+        if not wait_until(partial(holds, node), SYNC_TIMEOUT):
             raise TestnetError(
                 f"{node.name} did not get {what} within {SYNC_TIMEOUT:.0f} s; its log is in {node.datadir}"
             )

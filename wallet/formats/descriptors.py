@@ -312,10 +312,11 @@ def _split_multipath(text: str) -> list[str]:
                 raise DescriptorError(f"Duplicated key path value {number} in multipath specifier")
     if len({len(numbers) for numbers in choices}) > 1:
         raise DescriptorError("Multipath derivation paths have mismatched lengths")
-    return [
-        _MULTIPATH.sub(lambda found, place=place: found[1].split(";")[place], text)  # type: ignore[misc]
-        for place in range(len(choices[0]))
-    ]
+
+    def expanded(place: int) -> str:
+        return _MULTIPATH.sub(lambda found: found[1].split(";")[place], text)
+
+    return [expanded(place) for place in range(len(choices[0]))]
 
 
 class _Parser:
@@ -336,7 +337,7 @@ class _Parser:
         return descriptor
 
     def _make(self, name: str, **parts: object) -> Descriptor:
-        return Descriptor(name, self.network, self.secp, **parts)  # type: ignore[arg-type]
+        return Descriptor(name, self.network, self.secp, **parts)  # type: ignore[arg-type]  # optional fields
 
     def _key(self, name: str, text: str, context: str, *, uncompressed: bool) -> KeyExpression:
         try:
