@@ -9,6 +9,7 @@ from typing import Self
 from altyn.consensus import secp256k1
 from altyn.node.chain.chain import Chain, ChainOptions
 from altyn.node.chain.indexes import FilterIndex
+from altyn.node.chain.reindex import ConnectProgress, forget_for_reindex, rebuild_index
 from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.events import Events, TipChanged
 from altyn.node.lifetime import NodeError, Surroundings, background, real_surroundings, worker_threads
@@ -109,13 +110,14 @@ class FullNode:
             if surroundings is None:
                 threads = worker_threads(settings.par)
                 surroundings = await stack.enter_async_context(real_surroundings(threads, settings.mocktime))
+            secp = secp256k1.load(settings.secp256k1)
             if surroundings.in_memory:
                 stores = Stores.in_memory(settings.network)
             else:
                 folder = stack.enter_context(DataFolder.open(settings.datadir, settings.network))
-                stores = Stores.open(folder)
-            writer = Writer()
-            secp = secp256k1.load(settings.secp256k1)
+                stores = await _open_stores(folder, settings, surroundings, secp)
+            writer, events = Writer(), Events()
+            done_connecting = events.subscribe(ConnectProgress())
             chain = await stack.enter_async_context(
                 Chain.open(
                     settings.network,
@@ -124,11 +126,12 @@ class FullNode:
                     writer,
                     offload=surroundings.offload,
                     secp=secp,
-                    events=Events(),
+                    events=events,
                     options=chain_options(settings),
                     checkpoint=checkpoint or _log_checkpoint,
                 )
             )
+            done_connecting()
             node = cls(settings, surroundings, chain, writer, secp, beat)
             log.info("chain %s at height %d, %s", settings.network.chain, chain.tip.height, chain.tip.hash[::-1].hex())
             async with background(writer.run(), chain.run(), node.sync.run(node.events), node.connections.run()):
@@ -154,6 +157,22 @@ class FullNode:
         if height and isinstance(event, TipChanged) and event.new.height >= height:
             log.info("height %d is reached: stopping", height)
             self.stop()
+
+
+async def _open_stores(
+    folder: DataFolder, settings: Settings, surroundings: Surroundings, secp: secp256k1.Secp256k1
+) -> Stores:
+    """Open the stores of a folder, after `-reindex` or `-reindex-chainstate` has been done. Raises StoreError."""
+    reads_files = forget_for_reindex(folder, reindex=settings.reindex, reindex_chainstate=settings.reindex_chainstate)
+    stores = Stores.open(folder)
+    if reads_files:
+        try:
+            await surroundings.offload(rebuild_index, stores, settings.network, secp, surroundings.clock.now())
+        except BaseException:
+            stores.close()
+            raise
+        folder.reindexed()
+    return stores
 
 
 def policy_limits(settings: Settings) -> PolicyLimits:

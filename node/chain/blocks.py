@@ -1,11 +1,13 @@
 """Blocks of the tree as they lie in the files, and what they spent."""
 
 from altyn.consensus.block import Block
+from altyn.consensus.checks.blocks import check_merkle_root, check_witness
 from altyn.consensus.encoding import EncodingError
+from altyn.consensus.errors import ValidationError
 from altyn.consensus.transaction import Coin
 from altyn.node.chain.tree import Entry
 from altyn.node.storage.blocks import BlockFiles, FilePosition
-from altyn.node.storage.errors import BlockNotStored, StoreError
+from altyn.node.storage.errors import REINDEX, BlockNotStored, StoreError
 from altyn.node.storage.undo import decode_undo
 
 
@@ -22,13 +24,16 @@ class StoredBlocks:
         return self._files.read_block(entry.block_position)
 
     def read(self, entry: Entry) -> Block:
-        """Read and parse a stored block. Raises BlockNotStored, StoreError."""
+        """Read and parse a stored block, and see that not a byte has changed. Raises BlockNotStored, StoreError."""
         try:
             block = Block.parse(self.read_bytes(entry))
-        except EncodingError as error:
-            raise StoreError(f"block {entry.hash[::-1].hex()} is damaged in the block files: {error}") from error
-        if block.hash != entry.hash:
-            raise StoreError(f"the block files hold another block where {entry.hash[::-1].hex()} should be")
+            if block.hash != entry.hash:
+                raise StoreError(f"{_where(entry)} another block lies where it should be: {REINDEX}")
+            check_merkle_root(block)
+            if any(tx.has_witness for tx in block.transactions):
+                check_witness(block, segwit_active=True)
+        except (EncodingError, ValidationError) as error:
+            raise StoreError(f"{_where(entry)} the block is damaged ({error}): {REINDEX}") from error
         return block
 
     def read_spent(self, entry: Entry) -> list[list[Coin]]:
@@ -44,7 +49,7 @@ class StoredBlocks:
         try:
             return [[], *decode_undo(undo)]
         except EncodingError as error:
-            raise StoreError(f"the undo data of block {entry.hash[::-1].hex()} is damaged: {error}") from error
+            raise StoreError(f"{_where(entry)} the undo data is damaged ({error}): {REINDEX}") from error
 
     def write(self, block: Block) -> FilePosition:
         """Append a block to the files. Raises StoreError."""
@@ -55,3 +60,9 @@ class StoredBlocks:
         assert entry.block_position is not None
         assert entry.parent is not None
         return self._files.write_undo(entry.block_position.file, undo, entry.parent.hash)
+
+
+def _where(entry: Entry) -> str:
+    position = entry.block_position
+    file = f"blk{position.file:05}.dat" if position else "the block files"
+    return f"{file}, block {entry.hash[::-1].hex()} at height {entry.height}:"

@@ -1,6 +1,7 @@
 """Starting: from what the stores hold to a tree, a tip, and the blocks that came after the last flush."""
 
 import logging
+import time
 from dataclasses import dataclass
 
 from altyn.consensus.block import HEADER_SIZE, Block, Header
@@ -13,10 +14,13 @@ from altyn.node.chain.accept import accept_header
 from altyn.node.chain.stores import Stores
 from altyn.node.chain.tree import CONNECTED, HAVE_BLOCK, Entry, HeaderTree
 from altyn.node.storage.blocks import FilePosition
-from altyn.node.storage.errors import StoreError
+from altyn.node.storage.errors import REINDEX, REINDEX_CHAINSTATE, StoreError
 from altyn.node.storage.headers import HeaderRecord
 
 log = logging.getLogger(__name__)
+
+_PROGRESS_INTERVAL = 5.0
+"""Seconds between log lines while block files are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +76,7 @@ def _read_headers(stores: Stores, tree: HeaderTree) -> dict[int, tuple[int, int]
             entry = tree.add(record.header, status=record.status)
         except KeyError:
             raise StoreError(
-                f"the header index lacks the parent of block {record.header.hash[::-1].hex()}: "
-                "restore the folder from a copy, or delete it and start again"
+                f"the header index lacks the parent of block {record.header.hash[::-1].hex()}: {REINDEX}"
             ) from None
         entry.status = record.status
         entry.tx_count = record.tx_count
@@ -106,9 +109,13 @@ class _Finder:
         self._waiting: dict[bytes, list[FilePosition]] = {}  # by the hash of the parent that has not been found yet
         self.changed: set[Entry] = set()
         self.count = 0
+        self._said = time.monotonic()
 
     def found(self, position: FilePosition, data: bytes) -> None:
         """Take up a block, and then those that waited for it: blocks may have come before their parents."""
+        if time.monotonic() - self._said > _PROGRESS_INTERVAL:
+            self._said = time.monotonic()
+            log.info("reading block files: blk%05d.dat, %d blocks found", position.file, self.count)
         block_hash = self._take(position, data)
         following = self._waiting.pop(block_hash, []) if block_hash else []
         for one in following:  # grows while it is gone through
@@ -145,8 +152,10 @@ def _coins_tip(stores: Stores, tree: HeaderTree) -> Entry:
     if tip is None:
         raise StoreError(
             f"the coins stand at block {best_block[::-1].hex()}, which the header index does not have: "
-            "restore the folder from a copy, or delete it and start again"
+            f"{REINDEX_CHAINSTATE}"
         )
+    if tip.parent is not None and not (tip.was_connected and tip.undo_position):
+        raise StoreError(f"the header index is older than the coins at {tip}: {REINDEX_CHAINSTATE}")
     return tip
 
 

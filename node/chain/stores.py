@@ -9,6 +9,7 @@ from altyn.node.chain.coins import CoinLayer
 from altyn.node.storage.blocks import BlockFiles
 from altyn.node.storage.coins import CoinStore
 from altyn.node.storage.disk import FolderDisk, MemoryDisk
+from altyn.node.storage.errors import REINDEX, REINDEX_CHAINSTATE
 from altyn.node.storage.folder import DataFolder
 from altyn.node.storage.headers import HeaderRecord, HeaderStore
 from altyn.node.storage.kv import KeyValue, LevelDb, Memory
@@ -32,9 +33,11 @@ class Stores:
     @classmethod
     def open(cls, folder: DataFolder, *, cache_size: int = 8 << 20) -> Self:
         """Open what lies in a folder, or create it; `cache_size` is LevelDB's own, in bytes. Raises StoreError."""
-        headers = LevelDb(folder.block_index, cache_size=2 << 20)
+        headers = LevelDb(folder.block_index, cache_size=2 << 20, remedy=REINDEX)
         try:
-            coins = LevelDb(folder.chainstate, cache_size=cache_size, write_buffer_size=cache_size)
+            coins = LevelDb(
+                folder.chainstate, cache_size=cache_size, write_buffer_size=cache_size, remedy=REINDEX_CHAINSTATE
+            )
         except BaseException:
             headers.close()
             raise

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from altyn.consensus.hashes import sha256d
 from altyn.consensus.limits import MAX_BLOCK_SERIALIZED_SIZE
 from altyn.node.storage.disk import Disk
-from altyn.node.storage.errors import StoreError
+from altyn.node.storage.errors import REINDEX, StoreError
 
 MAX_FILE_SIZE = 128 << 20
 """Bytes of a block file (Core: MAX_BLOCKFILE_SIZE)."""
@@ -22,6 +22,7 @@ _CHECKSUM_SIZE = 32
 _MAX_UNDO_SIZE = 1 << 27
 _BLOCK_FILE = re.compile(r"blk(\d{5})\.dat")
 _XOR_FILE = "xor.dat"
+_SEARCH_SIZE = 1 << 20
 
 
 class FilePosition(NamedTuple):
@@ -92,10 +93,15 @@ class BlockFiles:
         """Cut the files behind what the index knows, but first hand out the whole blocks found there.
 
         `ends` tells for each file where its last indexed block ends, and where its last indexed undo data begins (0:
-        none). After a crash the files hold more than the index: whole blocks, which are kept, and perhaps a torn one,
-        which is cut off. Raises StoreError where the files hold less.
+        none). After a crash the files hold more than the index: whole blocks, which are kept, and perhaps torn ones,
+        which are passed over, or cut off at the end. Raises StoreError where the files hold less.
         """
-        for name in self._disk.names():
+        names = self._disk.names()
+        for file, (block_end, last_undo) in ends.items():
+            for name, needed in ((_block_name(file), block_end), (_undo_name(file), last_undo)):
+                if needed and name not in names:
+                    raise _missing(name)
+        for name in names:
             match = _BLOCK_FILE.fullmatch(name)
             if match is None:
                 continue
@@ -106,26 +112,34 @@ class BlockFiles:
             for position, data in self._records_behind(name, file, block_end):
                 self._unsynced.add(name)  # the process died, and perhaps before it had synced what is found now
                 yield position, data
-                block_end = position.offset + len(data)
+                block_end = max(block_end, position.offset + len(data))
             self._cut(name, block_end)
             undo_name = _undo_name(file)
             undo_size = len(self._read(undo_name, last_undo, _MAX_UNDO_SIZE)) + _CHECKSUM_SIZE if last_undo else 0
             self._cut(undo_name, last_undo + undo_size)
 
     def _records_behind(self, name: str, file: int, offset: int) -> Iterator[tuple[FilePosition, bytes]]:
-        while True:
-            head = self._mask(self._disk.read(name, offset, HEAD_SIZE), offset)
-            if len(head) < HEAD_SIZE:
-                return
-            magic, size = _HEAD.unpack(head)
-            if magic != self._magic or not 80 < size <= MAX_BLOCK_SERIALIZED_SIZE:
-                return
+        """Go through all that has the form of a record, whatever lies between."""
+        file_size = self._disk.size(name)
+        while offset + HEAD_SIZE < file_size:
             start = offset + HEAD_SIZE
-            data = self._mask(self._disk.read(name, start, size), start)
-            if len(data) < size:
-                return
-            yield FilePosition(file, start), data
-            offset = start + size
+            magic, size = _HEAD.unpack(self._mask(self._disk.read(name, offset, HEAD_SIZE), offset))
+            if magic == self._magic and 80 < size <= min(MAX_BLOCK_SERIALIZED_SIZE, file_size - start):
+                yield FilePosition(file, start), self._mask(self._disk.read(name, start, size), start)
+                end = start + size
+                if end == file_size or self._mask(self._disk.read(name, end, 4), end) == self._magic:
+                    offset = end
+                    continue
+            offset = self._next_magic(name, offset + 1)  # also where the size itself may be wrong
+
+    def _next_magic(self, name: str, offset: int) -> int:
+        """Return where the next record may begin, or the end of the file."""
+        while part := self._mask(self._disk.read(name, offset, _SEARCH_SIZE), offset):
+            found = part.find(self._magic)
+            if found >= 0:
+                return offset + found
+            offset += max(1, len(part) - 3)
+        return offset
 
     def _cut(self, name: str, end: int) -> None:
         size = self._disk.size(name)
@@ -183,7 +197,8 @@ def _undo_name(file: int) -> str:
 
 
 def _damaged(name: str, offset: int) -> StoreError:
-    return StoreError(
-        f"{name} in the blocks folder is damaged at byte {offset}: restore it from a copy, "
-        "or delete the node's folder and start again"
-    )
+    return StoreError(f"{name} in the blocks folder is damaged at byte {offset}: {REINDEX}")
+
+
+def _missing(name: str) -> StoreError:
+    return StoreError(f"{name} is missing from the blocks folder: {REINDEX}")

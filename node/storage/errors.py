@@ -1,5 +1,10 @@
 """What goes wrong with storage."""
 
+REINDEX = "start again with --reindex to rebuild all from the block files"
+"""What mends a damaged block file, or the index into them: what is lost in the files comes from peers again."""
+REINDEX_CHAINSTATE = "start again with --reindex-chainstate to rebuild the coins from the blocks"
+"""What mends damaged coins."""
+
 
 class StoreError(Exception):
     """The disk, or what lies on it, is not as it must be: the node stops. The message says what to do."""

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -14,6 +15,7 @@ from altyn.node.storage.layout import SCHEMA
 PRODUCT = "altyn"
 _MARKER = "altyn.json"
 _LOCK = ".lock"
+_REINDEXING = "reindexing"
 
 
 class DataFolder:
@@ -67,6 +69,38 @@ class DataFolder:
 
     def index(self, name: str) -> Path:
         return self.path / "indexes" / name
+
+    @property
+    def is_reindexing(self) -> bool:
+        """Whether a reindex was begun and has not come so far that it need not begin again."""
+        return (self.chainstate / _REINDEXING).exists()
+
+    def forget(self, *, block_index: bool) -> None:
+        """Remove the coins; with `block_index` also the index into the block files, undo files and other indexes.
+
+        No database may be open. A crash in between leaves the mark of a reindex. Raises StoreError.
+        """
+        try:
+            if block_index:
+                (self.chainstate / _REINDEXING).touch()
+                _sync_folder(self.chainstate)
+                for folder in (self.block_index, *(self.path / "indexes").iterdir()):
+                    if folder.exists():
+                        shutil.rmtree(folder)
+                for undo in self.blocks.glob("rev*.dat"):
+                    undo.unlink()
+                _sync_folder(self.blocks)
+            for found in self.chainstate.iterdir():
+                if found.name not in {_MARKER, _REINDEXING}:
+                    found.unlink()
+            _sync_folder(self.chainstate)
+        except OSError as error:
+            raise StoreError(f"{error.filename}: {error.strerror}") from error
+
+    def reindexed(self) -> None:
+        """Note that the index into the block files is there again."""
+        (self.chainstate / _REINDEXING).unlink(missing_ok=True)
+        _sync_folder(self.chainstate)
 
     def close(self) -> None:
         """Give the lock back."""
@@ -149,7 +183,11 @@ def _write_marker(marker: Path, network: Network) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(marker)
-    folder = os.open(marker.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync_folder(marker.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:

@@ -37,9 +37,15 @@ class KeyValue(Protocol):
 class LevelDb:
     """LevelDB with every check on: without them flipped bits come back as wrong values in silence."""
 
-    def __init__(self, path: Path, *, cache_size: int = 8 << 20, write_buffer_size: int = 4 << 20) -> None:
-        """Open or create the database at `path`; sizes in bytes. Raises StoreError."""
+    def __init__(
+        self, path: Path, *, cache_size: int = 8 << 20, write_buffer_size: int = 4 << 20, remedy: str = ""
+    ) -> None:
+        """Open or create the database at `path`; sizes in bytes. `remedy` tells the user what mends it.
+
+        Raises StoreError.
+        """
         self._path = path
+        self._remedy = remedy or f"remove it (rm -r {path}) and start again to build it anew"
         path.mkdir(parents=True, exist_ok=True)
         with self._errors():
             self._db: Any = plyvel.DB(
@@ -57,10 +63,10 @@ class LevelDb:
         try:
             yield
         except plyvel.CorruptionError as error:
-            raise StoreError(
-                f"{self._path} is damaged ({error}): restore it from a copy, or delete the folder and start again"
-            ) from error
+            raise StoreError(f"{self._path} is damaged ({error}): {self._remedy}") from error
         except (plyvel.Error, OSError) as error:
+            if "No such file" in str(error):
+                raise StoreError(f"{self._path} lacks a file ({error}): {self._remedy}") from error
             raise StoreError(f"{self._path} cannot be used: {error}") from error
 
     def get(self, key: bytes) -> bytes | None:
