@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 from differential.duel import Duel, duel
 
-ROUNDS = {"quick": 4, "slow": 40, "exhaustive": 400}[os.environ.get("ALTYN_EFFORT", "quick")]
+ROUNDS = {"quick": 4, "slow": 30, "exhaustive": 400}[os.environ.get("ALTYN_EFFORT", "quick")]
 """How often each mutation is tried, and in proportion how many trees of blocks."""
 
 

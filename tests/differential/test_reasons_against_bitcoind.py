@@ -126,7 +126,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 @pytest.mark.parametrize("mutation", ALL, ids=str)
 def test_a_mutation_is_refused_for_the_same_reason(mutation: Mutation, nodes: Pair) -> None:
-    for number in range(1 if mutation.is_costly else -(-ROUNDS // 4)):
+    for number in range(1 if mutation.is_costly else -(-ROUNDS // 8)):
         seed = f"{mutation}-{number}"
         print(f"seed {seed!r} at height {nodes.ground.height}")
         case = mutation.build(nodes.ground, Random(seed))
@@ -301,7 +301,7 @@ def test_a_transaction_is_no_larger_than_a_block(nodes: Pair) -> None:
 
 @pytest.mark.parametrize("mutation", _UNLOCKING, ids=str)
 def test_a_mempool_refuses_scripts_for_the_same_reason(mutation: Mutation, mempools: Pair) -> None:
-    for number in range(-(-ROUNDS // 4)):
+    for number in range(-(-ROUNDS // 8)):
         seed = f"{mutation}-{number}"
         print(f"seed {seed!r} at height {mempools.ground.height}")
         right, wrong = _unlocking(mutation, mempools, seed)
