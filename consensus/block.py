@@ -11,7 +11,6 @@ from altyn.consensus.transaction import Transaction
 
 _HEADER = struct.Struct("<i32s32sIII")
 HEADER_SIZE = 80
-_SMALLEST_TRANSACTION = 10
 
 
 class Header:
@@ -91,8 +90,6 @@ class Block:
         self = cls.__new__(cls)
         self.header = Header.parse(data[start : start + HEADER_SIZE])
         count, position = read_compact_size(data, start + HEADER_SIZE)
-        if count * _SMALLEST_TRANSACTION > len(data):
-            raise EncodingError("end of data")
         transactions = []
         for _ in range(count):
             tx, position = Transaction.parse_from(data, position)

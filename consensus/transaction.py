@@ -132,13 +132,11 @@ class Transaction:
             end = self._read(data, start, allow_witness)
         except (struct.error, IndexError):
             raise EncodingError("end of data") from None
-        if end > len(data):
-            raise EncodingError("end of data")
         return self, end
 
     def _read(self, data: bytes, start: int, allow_witness: bool) -> int:
-        # The hottest loop outside of signature checks: flat, local names, compact sizes of one byte read in place.
-        size_limit = len(data)
+        # The hottest loop outside of signature checks: flat, local names, compact sizes of one byte read in place. A
+        # script that the data ends in is cut short by the slice; then there is no lock time behind it to be read.
         (self.version,) = _read_u32(data, start)
         position = start + 4
         flags = 0
@@ -178,8 +176,6 @@ class Transaction:
                 if size >= 0xFD:
                     size, position = read_compact_size(data, position - 1)
                 end = position + size
-                if end > size_limit:
-                    raise EncodingError("end of data")
                 outputs.append(_new(TxOut, (value, data[position:end])))
                 position = end
             self.outputs = tuple(outputs)
@@ -191,7 +187,7 @@ class Transaction:
             raise EncodingError("Unknown transaction optional data")
         (self.lock_time,) = _read_u32(data, position)
         position += 4
-        self.raw = data if start == 0 and position == size_limit else data[start:position]
+        self.raw = data if start == 0 and position == len(data) else data[start:position]
         self.has_witness = bool(flags)
         self._stripped = (
             b"".join((data[start : start + 4], data[body:body_end], data[position - 4 : position])) if flags else None
@@ -254,7 +250,6 @@ def serialize_witness(stack: Sequence[bytes]) -> bytes:
 
 
 def _read_witnesses(data: bytes, position: int, inputs: list[TxIn]) -> int:
-    size_limit = len(data)
     found = False
     for number, (prevout, script_sig, sequence, _) in enumerate(inputs):
         count = data[position]
@@ -271,8 +266,6 @@ def _read_witnesses(data: bytes, position: int, inputs: list[TxIn]) -> int:
             if size >= 0xFD:
                 size, position = read_compact_size(data, position - 1)
             end = position + size
-            if end > size_limit:
-                raise EncodingError("end of data")
             stack.append(data[position:end])
             position = end
         inputs[number] = _new(TxIn, (prevout, script_sig, sequence, tuple(stack)))

@@ -60,6 +60,15 @@ def test_pushes_are_read_back(size: int) -> None:
     assert str(caught.value) == "Opcode missing or not understood"
 
 
+@pytest.mark.parametrize("cut", ["4c", "4d", "4d01", "4e", "4e010000", "4c0200", "4d020000", "4e0200000000", "0200"])
+def test_a_push_that_the_script_ends_in_is_no_operation(cut: str) -> None:
+    operations = script_operations(b"\x51\x01\x07" + bytes.fromhex(cut))
+    assert [next(operations), next(operations)] == [(0x51, None, 1), (1, b"\x07", 3)]
+    with pytest.raises(ScriptError) as caught:
+        next(operations)
+    assert caught.value.code is ScriptErrorCode.BAD_OPCODE
+
+
 @pytest.mark.parametrize(
     ("hex_script", "text"),
     [
