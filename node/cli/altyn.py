@@ -36,34 +36,43 @@ def main() -> None:
     """
 
 
-def _click_option(option: Option) -> click.Option:
+def _click_option(option: Option, hidden: bool) -> click.Option:
     """Make the option of a command from a declaration; what it is left out for is decided by the settings."""
     name = f"--{option.name}"
     if option.is_flag:
-        return click.Option([f"{name}/--no{option.name}"], default=None, help=option.help, hidden=not option.common)
+        return click.Option([f"{name}/--no{option.name}"], default=None, help=option.help, hidden=hidden)
     return click.Option(
         [name],
         multiple=option.many,
         metavar=option.value_name.upper() or "VALUE",
         help=option.help,
-        hidden=not option.common,
+        hidden=hidden,
     )
 
 
-def _with_settings(names: Sequence[str]) -> Callable[[Any], Any]:
-    """Give a command `--network` and the options called `names`, in the order of their declaration."""
+def _with_settings(names: Sequence[str], shown: Sequence[str] = tuple(OPTIONS)) -> Callable[[Any], Any]:
+    """Give a command `--network` and the options called `names`, in the order of their declaration.
+
+    Its help has those in `shown` that are common.
+    """
 
     def decorate(command: click.Command) -> click.Command:
         network = click.Option(
             ["--network"], type=click.Choice(_NETWORKS), default=None, help="Which chain; regtest when left out."
         )
-        command.params += [network, *(_click_option(OPTIONS[name]) for name in names)]
+        options = [OPTIONS[name] for name in names]
+        command.params += [
+            network,
+            *(_click_option(each, not each.common or each.name not in shown) for each in options),
+        ]
         return command
 
     return decorate
 
 
 _ALL = tuple(name for name in OPTIONS if name not in _NETWORK_FLAGS)
+_FOR_LIGHT = ("datadir", "connect", "addnode", "rpcport", "rpcbind", "rpcallowip", "debug")
+"""What the help of a light node shows; it accepts all settings, and has no use for most."""
 
 
 def _arguments(values: dict[str, Any]) -> list[str]:
@@ -121,7 +130,7 @@ def node(**values: Any) -> None:
     _run(Kind.FULL, values)
 
 
-@_with_settings(_ALL)
+@_with_settings(_ALL, shown=_FOR_LIGHT)
 @main.command()
 def light(**values: Any) -> None:
     """Run a light node in the foreground: it keeps headers and filters, and needs full nodes as peers.

@@ -148,7 +148,9 @@ def pay(name: str, address: str, amount: str, as_json: bool) -> None:
     altyn testnet pay bcrt1q... 0.25
     """
     network = running(name)
-    payment = WalletCommand(network, "alice", network.full_nodes[0]).run("send", address, amount)
+    with progress_shown(as_json) as progress:
+        progress(f"paying {amount} coins from alice")
+        payment = WalletCommand(network, "alice", network.full_nodes[0]).run("send", address, amount)
     if as_json:
         click.echo(json.dumps(payment))
     else:
@@ -169,9 +171,11 @@ def mine_command(name: str, count: int, as_json: bool) -> None:
     """
     network = running(name)
     miner = network.full_nodes[0]
-    address = WalletCommand(network, "alice", miner).run("address")["address"]
-    hashes = mine(network, miner, count, address)
     blocks = f"{count} block" + "s" * (count > 1)
+    with progress_shown(as_json) as progress:
+        progress(f"mining {blocks} for alice on {miner.name}")
+        address = WalletCommand(network, "alice", miner).run("address")["address"]
+        hashes = mine(network, miner, count, address)
     text = f"Mined {blocks} for alice. Every node stands at the new tip {hashes[-1]}."
     click.echo(json.dumps({"blocks": hashes}) if as_json else text)
 
@@ -284,13 +288,13 @@ def ending_on_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def progress_shown(quiet: bool) -> Iterator[Progress]:
-    """Yield a function that shows a step on stderr: a moving line on a terminal, plain lines elsewhere."""
+    """Yield a function that shows a step on stderr: on a terminal a moving line, elsewhere a line unless `quiet`."""
     console = Console(stderr=True)
-    if quiet:
-        yield lambda step: None
-    elif console.is_terminal:
+    if console.is_terminal:
         with console.status("") as line:
             yield lambda step: line.update(f"{step} ...")
+    elif quiet:
+        yield lambda step: None
     else:
         yield lambda step: click.echo(f"{step} ...", err=True)
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from altyn.node.cli.altyn import main
-from altyn.node.cli.testnet import own_command
+from altyn.node.cli.testnet import own_command, progress_shown
 from altyn.node.rpc.client import RpcClient, RpcFailure
 from altyn.node.rpc.errors import METHOD_NOT_FOUND
 from altyn.node.testnet.processes import LocalNetwork, TestnetError
@@ -189,3 +189,19 @@ def test_the_state_of_a_network_names_its_nodes(home: Path) -> None:
     network = LocalNetwork.create("three", full=2, light=1)
     state = json.loads((network.folder / "network.json").read_text())
     assert [node["name"] for node in state["nodes"]] == ["full1", "full2", "light1"]
+
+
+@pytest.mark.parametrize(
+    ("terminal", "quiet", "shown"),
+    [(True, True, True), (True, False, True), (False, False, True), (False, True, False)],
+)
+def test_steps_are_shown_on_a_terminal_even_when_the_answer_is_for_machines(
+    terminal: bool, quiet: bool, shown: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("rich.console.Console.is_terminal", property(lambda console: terminal))
+    with progress_shown(quiet) as progress:
+        progress("mining")
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert ("mining" in printed.err) is shown

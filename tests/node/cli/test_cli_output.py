@@ -78,6 +78,15 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "Usage:" in result.output
 
 
+def test_the_help_of_a_light_node_leaves_out_what_only_a_full_node_has() -> None:
+    full, light = (CliRunner().invoke(main, [kind, "--help"]).output for kind in ("node", "light"))
+    for option in ("--dbcache", "--txindex", "--port ", "--maxmempool", "--blockfilterindex"):
+        assert option in full
+        assert option not in light
+    for option in ("--addnode", "--datadir", "--rpcport"):
+        assert option in light
+
+
 def test_a_node_that_is_away_is_one_line_and_exit_code_1() -> None:
     result = CliRunner().invoke(main, ["rpc", "--rpc-url", "http://a:b@127.0.0.1:1", "getblockcount"])
     assert result.exit_code == 1
