@@ -27,7 +27,8 @@ from altyn.wallet.options import (
     with_options,
 )
 from altyn.wallet.scan import Progress
-from altyn.wallet.wallet import HistoryEntry, Payment, Wallet
+from altyn.wallet.statement import HistoryEntry, Payment
+from altyn.wallet.wallet import Wallet
 from altyn.wallet.words import LANGUAGES
 
 

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable
@@ -12,12 +13,13 @@ from typing import Any, TypeVar
 
 import click
 
-from altyn.consensus.networks import Network
+from altyn.consensus.networks import NETWORKS, Network
 from altyn.wallet.backend import Credentials, RpcBackend
 from altyn.wallet.errors import WalletError
-from altyn.wallet.wallet import Wallet, network_named, wallet_path
+from altyn.wallet.wallet import Wallet
 
 F = TypeVar("F", bound=Callable[..., Any])
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,21 @@ def _on_testnet(options: Options, text: str) -> Options:
         )
     except (KeyError, TypeError, ValueError, StopIteration):
         raise WalletError(f"the state of local network {name!r} cannot be read") from None
+
+
+def wallet_path(folder: Path, network: Network, name: str) -> Path:
+    """Return where the wallet called `name` lies. Raises WalletError for a name that is no plain file name."""
+    if not _NAME.fullmatch(name):
+        raise WalletError(f"{name!r} is no name for a wallet: use letters, digits, dots and dashes")
+    return folder / network.name / f"{name}.sqlite"
+
+
+def network_named(name: str) -> Network:
+    """Return a network by our name or Core's. Raises WalletError."""
+    try:
+        return NETWORKS[name]
+    except KeyError:
+        raise WalletError(f"no network {name!r}: use mainnet, testnet3, testnet4, signet or regtest") from None
 
 
 def network_of(options: Options) -> Network:

@@ -1,15 +1,13 @@
 """The wallet: what a person can do with it. Amounts are satoshis, feerates satoshis per 1000 vbytes."""
 
-import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any, Self
 
-from altyn.consensus.networks import NETWORKS, Network
+from altyn.consensus.networks import Network
 from altyn.consensus.script.addresses import AddressError, decode_address, encode_address
 from altyn.consensus.secp256k1 import Secp256k1, load
 from altyn.consensus.transaction import Transaction
@@ -23,6 +21,7 @@ from altyn.wallet.formats.keys import ExtendedKey, KeyFormatError
 from altyn.wallet.formats.signing import SigningError, check_signatures, sign
 from altyn.wallet.keychain import GAP_LIMIT, KINDS, Keychain, account_descriptors, account_path
 from altyn.wallet.scan import Progress, Scanner, ScanResult
+from altyn.wallet.statement import Balance, Feerate, HistoryEntry, Payment
 from altyn.wallet.store import State, Store, StoredCoin, StoredTransaction
 
 FALLBACK_FEERATE = 5_000
@@ -32,68 +31,7 @@ MAX_FEERATE = 10_000_000
 CONFIRM_WITHIN = 6
 """Blocks within which a payment should be confirmed, when its feerate is estimated."""
 _MOST_SIGNINGS = 20
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CONTEXT = b"altyn-wallet"
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """What the wallet holds. `pending` waits for a block, `immature` for more blocks on a coinbase."""
-
-    confirmed: int
-    pending: int
-    immature: int
-    spendable: int
-    """Confirmed, mature money and pending change of one's own payments: what `send` may use."""
-    height: int
-
-    @property
-    def total(self) -> int:
-        return self.confirmed + self.pending + self.immature
-
-
-@dataclass(frozen=True, slots=True)
-class Feerate:
-    """A feerate and where it comes from: "chosen", "estimate" or "fallback"."""
-
-    per_kvb: int
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Payment:
-    """A signed payment; `change` is what came back, 0 if nothing. `is_sent` is False after a dry run."""
-
-    transaction: Transaction
-    amount: int
-    fee: int
-    feerate: Feerate
-    change: int
-    is_sent: bool
-
-    @property
-    def txid(self) -> str:
-        return self.transaction.txid[::-1].hex()
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
-    """A transaction as it concerns the wallet: `amount` is what it added to the balance, negative for payments.
-
-    `fee` is known of own payments only. `confirmations` is 0 unless the state is confirmed.
-    """
-
-    txid: str
-    state: State
-    reason: str
-    amount: int
-    fee: int | None
-    height: int | None
-    confirmations: int
-    time: int
-    is_coinbase: bool
-    addresses: tuple[str, ...]
-    """Whom it paid: for payments the addresses of others, for receipts those of the wallet."""
 
 
 class Wallet:
@@ -532,18 +470,3 @@ class Wallet:
 def _context(network: Network, name: str) -> bytes:
     """What a sealed value is bound to, so that it cannot be moved to another place."""
     return b"/".join((_CONTEXT, network.genesis.hash, name.encode()))
-
-
-def wallet_path(folder: Path, network: Network, name: str) -> Path:
-    """Return where the wallet called `name` lies. Raises WalletError for a name that is no plain file name."""
-    if not _NAME.fullmatch(name):
-        raise WalletError(f"{name!r} is no name for a wallet: use letters, digits, dots and dashes")
-    return folder / network.name / f"{name}.sqlite"
-
-
-def network_named(name: str) -> Network:
-    """Return a network by our name or Core's. Raises WalletError."""
-    try:
-        return NETWORKS[name]
-    except KeyError:
-        raise WalletError(f"no network {name!r}: use mainnet, testnet3, testnet4, signet or regtest") from None

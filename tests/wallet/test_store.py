@@ -15,8 +15,9 @@ from altyn.consensus.networks import MAINNET, REGTEST
 from altyn.wallet import store as store_module
 from altyn.wallet.encryption import KeyDerivation, seal, unseal
 from altyn.wallet.errors import StoreError, WalletError, WrongPassphrase
+from altyn.wallet.options import wallet_path
 from altyn.wallet.store import ScannedBlock, Store
-from altyn.wallet.wallet import Wallet, wallet_path
+from altyn.wallet.wallet import Wallet
 from tests.wallet.conftest import PASSPHRASE, QUICK, WORDS
 from tests.wallet.fake_node import FakeNode
 
