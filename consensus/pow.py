@@ -1,14 +1,12 @@
 """Proof of work: compact targets, work, and the hashes that networks may choose."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from altyn.consensus.block import Header
 from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.hashes import sha256d
-
-if TYPE_CHECKING:
-    from altyn.consensus.networks import Network
+from altyn.consensus.networks import Network
 
 _HASH_SPACE: Final = 1 << 256
 _SIGN = 0x00800000

@@ -11,7 +11,7 @@ from altyn.consensus.script.opcodes import OP_CODESEPARATOR, push, script_operat
 from altyn.consensus.transaction import Transaction, TxOut
 
 if TYPE_CHECKING:
-    from hashlib import _Hash
+    from hashlib import _Hash  # a name of the stubs alone
 
 SIGHASH_DEFAULT = 0
 """All, in taproot, without a byte behind the signature."""
