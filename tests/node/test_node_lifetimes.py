@@ -2,13 +2,13 @@
 
 import asyncio
 import dataclasses
-import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from builders import ANYONE
+from wire import until
 
 from altyn.consensus.networks import REGTEST
 from altyn.node.full import FullNode
@@ -16,17 +16,11 @@ from altyn.node.lifetime import NodeError, background
 from altyn.node.light.node import LightNode
 from altyn.node.settings import Settings
 from altyn.node.storage.errors import FolderRefused, StoreError
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+from altyn.node.testnet.processes import free_ports
 
 
 def settings(folder: Path, **fields: object) -> Settings:
-    port = fields.pop("port", None) or free_port()
+    port = fields.pop("port", None) or free_ports(1)[0]
     values: dict[str, object] = {
         "chain": "regtest",
         "network": REGTEST,
@@ -38,12 +32,6 @@ def settings(folder: Path, **fields: object) -> Settings:
         "quickrelay": True,
     }
     return dataclasses.replace(Settings(), **values | fields)  # type: ignore[arg-type]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - any condition, not only one that is announced
-            await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

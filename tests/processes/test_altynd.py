@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from core_framework import ARGUMENTS, CONFIG
 from node_processes import until
 
 from altyn.node.rpc.client import RpcClient, RpcFailure, Unreachable
@@ -20,34 +21,6 @@ from altyn.node.rpc.errors import IN_WARMUP
 from altyn.node.testnet.processes import free_ports
 
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
-CONFIG = """
-regtest=1
-[regtest]
-port={port}
-rpcport={rpc_port}
-rpcservertimeout=99000
-rpcdoccheck=1
-fallbackfee=0.0002
-server=1
-keypool=1
-discover=0
-dnsseed=0
-fixedseeds=0
-listenonion=0
-peertimeout=999999999
-printtoconsole=0
-upnp=0
-natpmp=0
-shrinkdebugfile=0
-deprecatedrpc=create_bdb
-unsafesqlitesync=1
-connect=0
-bind=127.0.0.1
-"""
-ALWAYS = (
-    "-logtimemicros -debug -debugexclude=libevent -debugexclude=leveldb -debugexclude=rand -uacomment=testnode{number} "
-    "-disablewallet -logthreadnames -logsourcelocations -loglevel=trace -v2transport=0"
-)
 
 
 @dataclass
@@ -66,7 +39,7 @@ class Daemon:
 
     def start(self, *options: str) -> None:
         command = [sys.executable, "-m", "altyn.node.cli.altynd", f"-datadir={self.datadir}"]
-        command += ALWAYS.format(number=self.number).split()
+        command += ARGUMENTS.format(number=self.number).split()
         with (self.datadir / "stdout").open("ab") as out, (self.datadir / "stderr").open("ab") as err:
             self.process = subprocess.Popen([*command, *options], stdout=out, stderr=err, cwd="/")
         until(self._is_ready)

@@ -2,35 +2,12 @@ import re
 from pathlib import Path
 
 import pytest
+from core_framework import ARGUMENTS, CONFIG
 
 import altyn.node
 from altyn.consensus.networks import REGTEST, SIGNET
 from altyn.node.settings import ALTYN_STYLE, OPTIONS, Settings, SettingsError, load
 
-FRAMEWORK_CONFIG = """
-regtest=1
-[regtest]
-port=11000
-rpcport=16000
-rpcservertimeout=99000
-rpcdoccheck=1
-fallbackfee=0.0002
-server=1
-keypool=1
-discover=0
-dnsseed=0
-fixedseeds=0
-listenonion=0
-peertimeout=999999999
-printtoconsole=0
-upnp=0
-natpmp=0
-shrinkdebugfile=0
-deprecatedrpc=create_bdb
-unsafesqlitesync=1
-connect=0
-bind=127.0.0.1
-"""
 CONTRACT = """
 addresstype blockfilterindex blockmintxfee blocksonly blockversion bytespersigop checkblockindex datacarrier
 datacarriersize dustrelayfee limitancestorcount limitancestorsize limitdescendantcount limitdescendantsize maxmempool
@@ -68,11 +45,8 @@ def test_the_last_word_wins_on_the_command_line_and_the_first_in_the_file(tmp_pa
 
 
 def test_what_cores_test_framework_passes_is_understood(tmp_path: Path) -> None:
-    arguments = (
-        "-logtimemicros -debug -debugexclude=libevent -debugexclude=leveldb -debugexclude=rand -uacomment=testnode1 "
-        "-disablewallet -logthreadnames -logsourcelocations -loglevel=trace -v2transport=0"
-    )
-    settings = configured(tmp_path, FRAMEWORK_CONFIG, *arguments.split())
+    config = CONFIG.format(port=11000, rpc_port=16000)
+    settings = configured(tmp_path, config, *ARGUMENTS.format(number=1).split())
     assert settings.network is REGTEST
     assert settings.folder == tmp_path / "regtest"
     assert (settings.port, settings.rpcport) == (11000, 16000)
