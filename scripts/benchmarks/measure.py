@@ -20,7 +20,7 @@ Job = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A figure, and a peer's for the same work in the same run. More is better, in whatever unit."""
+    """A figure, and a peer's for the same work in the same run. The bar tells whether more is better."""
 
     name: str
     value: float
@@ -30,7 +30,7 @@ class Case:
     peer_value: float | None = None
     """None where the peer could not be measured."""
     bar: str | None = None
-    """What the ratio must be, such as ">=0.65"; None for a figure that is only shown."""
+    """What the ratio must be, such as ">=0.65" or "<=1.5"; None for a figure that is only shown."""
 
     @property
     def ratio(self) -> float | None:
@@ -41,7 +41,8 @@ class Case:
         """None without a bar, and where it could not be measured."""
         if self.bar is None or self.ratio is None:
             return None
-        return self.ratio >= float(self.bar.removeprefix(">="))
+        limit = float(self.bar[2:])
+        return self.ratio <= limit if self.bar.startswith("<=") else self.ratio >= limit
 
     @property
     def verdict(self) -> str:

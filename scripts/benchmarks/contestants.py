@@ -1,0 +1,187 @@
+"""Processes that synchronise a chain from nothing, each whole: what it costs is read off the process when it ends."""
+
+import asyncio
+import contextlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from altyn.consensus.block import Block
+from altyn.consensus.networks import REGTEST
+from altyn.consensus.secp256k1 import load
+from altyn.node.chain.chain import Chain
+from altyn.node.chain.stores import Stores
+from altyn.node.full import FullNode
+from altyn.node.lifetime import background, real_surroundings, worker_threads
+from altyn.node.offload import Offload
+from altyn.node.settings import load as load_settings
+from altyn.node.storage.folder import DataFolder
+from altyn.node.writer import Writer
+
+pbk: Any
+try:
+    pbk = importlib.import_module("pbk")
+except ImportError:  # libbitcoinkernel is not there for every system
+    pbk = None
+
+AT_ONCE = 16
+"""Blocks handed to a chain before the first of them is judged: as many as a peer is asked for."""
+_PROGRAM = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import contestants; contestants.main()"
+_LIMIT = 3600.0
+"""Seconds until a contestant counts as stuck."""
+_TICK = 0.005
+"""Seconds between two looks at the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a process took, from its start to its end."""
+
+    wall: float
+    """Seconds."""
+    cpu: float
+    """Seconds of processors, its own and the system's for it."""
+    memory: int
+    """Bytes at the highest."""
+    stall: float
+    """Seconds for which its event loop did not answer, at the worst; 0 without one."""
+
+
+def run(name: str, *arguments: str) -> Cost:
+    """Run a contestant in a process of its own, in a folder that is gone afterwards unless it is among `arguments`."""
+    with tempfile.TemporaryDirectory(prefix="altyn-ibd-") as folder:
+        command = [sys.executable, "-c", _PROGRAM, name, *(arguments if name == "keep" else (*arguments, folder))]
+        return measured(command)
+
+
+def measured(command: Sequence[str]) -> Cost:
+    """Run a command to its end. Raises RuntimeError if it fails."""
+    start = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        limit = threading.Timer(_LIMIT, process.kill)
+        limit.start()
+        output = process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        limit.cancel()
+    wall = time.perf_counter() - start
+    if process.returncode:
+        raise RuntimeError(f"{command} ended with {process.returncode}:\n{output}")
+    last = output.splitlines()[-1:]
+    stall = json.loads(last[0])["stall"] if last and last[0].startswith('{"stall"') else 0.0
+    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, stall)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, port: int) -> Iterator[None]:
+    """Have an Altyn node offer the chain in `folder` to peers on this machine while the body runs."""
+    command = [sys.executable, "-c", _PROGRAM, "serve", str(port), str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            if not process.stdout.readline():
+                raise RuntimeError("the node that was to serve the chain did not start")
+            yield
+        finally:
+            process.terminate()
+
+
+class _Watchdog:
+    """The longest time for which the event loop did not get round to what was due."""
+
+    def __init__(self) -> None:
+        self.worst = 0.0
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _TICK
+            await asyncio.sleep(_TICK)
+            self.worst = max(self.worst, loop.time() - due)
+
+
+def blocks_of(path: Path) -> Iterator[bytes]:
+    """Yield the blocks of a file in Core's form, in its order."""
+    with path.open("rb") as file:
+        while head := file.read(8):
+            yield file.read(int.from_bytes(head[4:], "little"))
+
+
+async def from_file(path: Path, folder: Path) -> None:
+    """Have Altyn read a block file, as fast as it takes the blocks."""
+    watchdog = _Watchdog()
+    async with real_surroundings(worker_threads(0), 0) as surroundings:
+        offload, writer = surroundings.offload, Writer()
+        with DataFolder.open(folder, REGTEST) as data:
+            stores, clock = Stores.open(data), surroundings.clock
+            async with (
+                Chain.open(REGTEST, stores, clock, writer, offload=offload, secp=load("coincurve")) as chain,
+                background(writer.run(), chain.run(), watchdog.run()),
+            ):
+                room = asyncio.Semaphore(AT_ONCE)
+                async with asyncio.TaskGroup() as tasks:
+                    async for block in _read_ahead(path, offload):
+                        await room.acquire()
+                        task = tasks.create_task(chain.add_block(block))
+                        task.add_done_callback(lambda _: room.release())
+    print(json.dumps({"stall": watchdog.worst}))
+
+
+async def _read_ahead(path: Path, offload: Offload) -> AsyncIterator[Block]:
+    for number, raw in enumerate(blocks_of(path)):
+        if number:
+            yield await offload(Block.parse, raw)
+
+
+async def from_peer(port: int, height: int, folder: Path) -> None:
+    """Have an Altyn node fetch the chain from one on this machine."""
+    watchdog = _Watchdog()
+    options = [f"-connect=127.0.0.1:{port}", "-listen=0", f"-stopatheight={height}"]
+    settings = load_settings(["-regtest", f"-datadir={folder}", *options])
+    async with FullNode.open(settings) as node, background(watchdog.run()):
+        await node.run()
+    print(json.dumps({"stall": watchdog.worst}))
+
+
+async def serve(port: int, folder: Path) -> None:
+    """Offer a chain to peers until terminated."""
+    settings = load_settings(["-regtest", f"-datadir={folder}", f"-bind=127.0.0.1:{port}", "-connect=0", "-listen=1"])
+    async with FullNode.open(settings) as node:
+        print("ready", flush=True)
+        await node.run()
+
+
+def kernel(path: Path, folder: Path) -> None:
+    """Have libbitcoinkernel import a block file with one worker thread beside its own."""
+    pbk.disable_log_category(pbk.LogCategory.ALL)
+    options = pbk.ChainstateManagerOptions(pbk.make_context(pbk.ChainType.REGTEST), str(folder), str(folder / "blocks"))
+    options.set_worker_threads_num(1)
+    manager = pbk.ChainstateManager(options)
+    height = sum(1 for _ in blocks_of(path)) - 1
+    manager.import_blocks([path])
+    if manager.get_active_chain().height != height:
+        raise AssertionError("the kernel refuses blocks that were made to be valid")
+
+
+def main() -> None:
+    name, *arguments = sys.argv[1:]
+    folder = Path(arguments[-1])
+    match name:
+        case "file" | "keep":
+            asyncio.run(from_file(Path(arguments[0]), folder))
+        case "peer":
+            asyncio.run(from_peer(int(arguments[0]), int(arguments[1]), folder))
+        case "serve":
+            asyncio.run(serve(int(arguments[0]), folder))
+        case "kernel":
+            kernel(Path(arguments[0]), folder)
