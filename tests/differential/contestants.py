@@ -79,6 +79,10 @@ class KernelChain:
         self._manager.import_blocks([])
         self._chain = self._manager.get_active_chain()
 
+    def close(self) -> None:
+        """Destroy it now: a collector of garbage might do so inside a callback, under the lock of the kernel's log."""
+        del self._chain, self._manager, self._context, self._log
+
     def _read_log(self, message: str) -> None:
         # The interface tells the class of a failure, the log says the reason.
         found = _CHECKED.search(message)
@@ -209,7 +213,11 @@ def kernel_chain() -> Iterator[KernelChain]:
     pbk.set_log_level_category(pbk.LogCategory.VALIDATION, pbk.LogLevel.DEBUG)
     pbk.enable_log_category(pbk.LogCategory.VALIDATION)
     with tempfile.TemporaryDirectory() as folder:
-        yield KernelChain(folder)
+        kernel = KernelChain(folder)
+        try:
+            yield kernel
+        finally:
+            kernel.close()
 
 
 @contextmanager
