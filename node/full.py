@@ -246,7 +246,10 @@ async def listen(connections: Connections, settings: Settings) -> None:
         else:
             log.info("listening for peers on %s", endpoint)
     if settings.listen_addresses and not connections.listening:
-        raise NodeError("Failed to listen on any port. Use -listen=0 if you want this.")
+        raise NodeError(
+            "Failed to listen on any port. Use -listen=0 if you want this.",
+            hint=f"Port {settings.port} is taken, by another node perhaps: choose another with --port.",
+        )
 
 
 def dial(connections: Connections, settings: Settings) -> None:

@@ -14,7 +14,14 @@ from altyn.p2p.transport import Dialer, Listener, dial_tcp, listen_tcp
 
 
 class NodeError(Exception):
-    """A node that cannot start, or go on; one line that says why."""
+    """A node that cannot start, or go on; one line that says why, in bitcoind's words where it has some.
+
+    `hint` says in ours what to do, where those do not.
+    """
+
+    def __init__(self, text: str, *, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,9 @@ class Store:
             with path.open("rb") as file:
                 head = file.read(len(_MAGIC))
         except FileNotFoundError:
-            raise StoreError(f"there is no wallet at {path}: make one with `altyn-wallet create`") from None
+            others = ", ".join(sorted(each.stem for each in path.parent.glob(f"*{path.suffix}")))
+            choice = f", or choose one with --wallet: {others}" if others else ""
+            raise StoreError(f"there is no wallet at {path}: make one with `altyn-wallet create`{choice}") from None
         except OSError as error:
             raise StoreError(f"cannot read {path} ({error.strerror})") from None
         if head != _MAGIC:

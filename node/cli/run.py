@@ -67,7 +67,8 @@ def run(
                 log.info("Shutdown: interrupted while starting")
             except (SettingsError, NodeError, StoreError) as error:
                 log.error("Error: %s", error)
-                return _fail(str(error))
+                hint = error.hint if for_people and isinstance(error, NodeError) else ""
+                return _fail(f"{error} {hint}".rstrip())
             except Exception:  # the boundary of the program: the log has the traceback, the user one line
                 log.exception("bug in the node")
                 return _fail(f"internal error; {settings.path(settings.debuglogfile)} has the details")
@@ -173,7 +174,8 @@ async def _rpc(settings: Settings) -> AsyncIterator[tuple[RpcServer, list[tuple[
         if cookie is not None:
             cookie.remove()
         raise NodeError(
-            f"Unable to start HTTP server on port {settings.rpcport}, is it in use? See debug log for details."
+            f"Unable to start HTTP server on port {settings.rpcport}, is it in use? See debug log for details.",
+            hint="Choose another port with --rpcport.",
         ) from error
     try:
         yield server, addresses

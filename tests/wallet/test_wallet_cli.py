@@ -188,7 +188,10 @@ def test_a_node_that_is_away(rich: Run, server: FakeServer) -> None:
 
 
 def test_a_damaged_and_a_missing_wallet(rich: Run, tmp_path: Path) -> None:
-    assert "make one with `altyn-wallet create`" in refused(rich("balance", "--wallet", "none"))
+    done(rich("create", "--wallet", "savings", "--json"))
+    line = refused(rich("balance", "--wallet", "none"))
+    assert "make one with `altyn-wallet create`, or choose one with --wallet: default, savings\n" in line
+    assert "there is no wallet" in refused(rich("balance", "--wallet-dir", tmp_path / "nowhere"))
     path = tmp_path / "home" / "wallets" / "regtest" / "default.sqlite"
     path.write_bytes(path.read_bytes()[:5000])
     line = refused(rich("balance"))
