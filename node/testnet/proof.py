@@ -176,6 +176,7 @@ def describe_nodes(network: LocalNetwork) -> list[dict[str, Any]]:
                 "height": rpc.call("getblockcount"),
                 "tip": rpc.call("getbestblockhash"),
                 "rpc": node.rpc_url,
+                "rpc_url": node.rpc_url,  # as programs tend to look for it
                 "cookie": str(node.cookie_file),
                 "p2p": f"127.0.0.1:{node.port}" if node.kind == "full" else None,
                 "datadir": node.datadir,
