@@ -120,10 +120,6 @@ class Settings:
         False, "Build the block index, coins and indexes anew from the block files", group="Storage", common=True
     )
     reindex_chainstate: bool = option(False, "Build the coins anew from the blocks", group="Storage", common=True)
-    reindex: bool = option(
-        False, "Build the block index, coins and indexes anew from the block files", group="Storage", common=True
-    )
-    reindex_chainstate: bool = option(False, "Build the coins anew from the blocks", group="Storage", common=True)
     par: int = option(0, "Threads for script checks; 0 takes all cores, -n leaves n free", group="Storage", common=True)
     assumevalid: str = option("", "Block whose ancestors' scripts are not checked; 0 to check all", group="Storage")
     minimumchainwork: str = option("", "Least work of a chain worth following, hexadecimal", group="Storage")
