@@ -79,7 +79,7 @@ def time_too_old(ground: Ground, random: Random) -> Case:
     transactions = payments(ground, random)
     earlier = random.choice((0, 0, 1, 600, 86400))
     return Case(
-        ground.build(*transactions, time=ground.median_time + 1),
+        ground.build(*transactions, time=ground.earliest_time),
         ground.build(*transactions, time=ground.median_time - earlier),
     )
 

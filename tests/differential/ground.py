@@ -10,7 +10,7 @@ from builders import ANYONE, VERSION, Spendable, block_on, coin, coinbase
 from altyn.consensus.ancestry import median_time_past
 from altyn.consensus.block import Block, Header
 from altyn.consensus.emission import block_subsidy
-from altyn.consensus.limits import COINBASE_MATURITY
+from altyn.consensus.limits import COINBASE_MATURITY, MAX_TIMEWARP
 from altyn.consensus.merkle import merkle_root
 from altyn.consensus.networks import REGTEST, Network
 from altyn.consensus.pow import work
@@ -83,9 +83,16 @@ class Ground:
             yield ground
             ground = ground.parent
 
+    @property
+    def earliest_time(self) -> int:
+        """The first that the next block may have (BIP94 where it is enforced)."""
+        is_bound = self.network.enforce_bip94 and self.next_height % self.network.retarget_interval == 0
+        return max(self.median_time + 1, self.header.time - MAX_TIMEWARP if is_bound else 0)
+
     def next_time(self) -> int:
         """Return a time for the next block: a minute on, however far ahead single blocks were."""
-        return max(self.median_time + 6 * 60, REGTEST.genesis.header.time + 60 * self.next_height)
+        regular = REGTEST.genesis.header.time + 60 * self.next_height
+        return max(self.median_time + 6 * 60, self.earliest_time, regular)
 
     def take(self) -> Spendable:
         """Return a ripe coin that was not taken before."""
