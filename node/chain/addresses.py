@@ -7,7 +7,7 @@ from altyn.consensus.block import Block
 from altyn.consensus.hashes import sha256
 from altyn.consensus.script.templates import is_unspendable
 from altyn.consensus.transaction import Coin, OutPoint
-from altyn.node.chain.rows import NewRow, RowIndex, tag_of
+from altyn.node.chain.rows import NewRows, RowIndex, tag_of
 from altyn.node.chain.tree import Entry
 from altyn.node.storage.layout import ADDRESS, MADE, MADE_COUNT, ROW_TRANSACTION, SPENT
 
@@ -42,10 +42,10 @@ class AddressIndex(RowIndex):
     name = "addresses"
     title = "addressindex"
 
-    def prepare(self, entry: Entry, block: Block, spent: Sequence[Sequence[Coin]]) -> list[NewRow]:
+    def prepare(self, entry: Entry, block: Block, spent: Sequence[Sequence[Coin]]) -> NewRows:
         if entry.parent is None:
-            return []
-        rows = []
+            return NewRows.of({})
+        rows: dict[bytes, bytes] = {}
         for number, (tx, coins) in enumerate(zip(block.transactions, spent, strict=True)):
             made_by_script: dict[bytes, list[bytes]] = {}
             spent_by_script: dict[bytes, list[bytes]] = {}
@@ -59,8 +59,8 @@ class AddressIndex(RowIndex):
             for script in made_by_script.keys() | spent_by_script.keys():
                 made = made_by_script.get(script, [])
                 value_form = (tx.txid, MADE_COUNT.pack(len(made)), *made, *spent_by_script.get(script, []))
-                rows.append(NewRow(ADDRESS + sha256(script), rest, b"".join(value_form)))
-        return rows
+                rows[ADDRESS + sha256(script) + rest] = b"".join(value_form)
+        return NewRows.of(rows)
 
     def history(self, script: bytes, view: Entry) -> Iterator[Touch]:
         """Go through the transactions that touch a script in the chain up to `view`, oldest first.

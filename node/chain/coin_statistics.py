@@ -12,7 +12,7 @@ from altyn.consensus.muhash import MuHash
 from altyn.consensus.networks import Network
 from altyn.consensus.script.templates import is_unspendable
 from altyn.consensus.transaction import Coin
-from altyn.node.chain.rows import NewRow, RowIndex
+from altyn.node.chain.rows import NewRows, RowIndex
 from altyn.node.chain.tree import Entry, HeaderTree
 from altyn.node.storage.errors import StoreError
 from altyn.node.storage.layout import COIN_STATISTICS, COIN_STATISTICS_KEY, TOTAL_SIZE, encode_coin
@@ -95,12 +95,12 @@ class CoinStatisticsIndex(RowIndex):
 
     def get(self, entry: Entry) -> CoinStatistics | None:
         """Return the statistics after a block, None where the index has not come; on any thread. Raises StoreError."""
-        rows = self.find(_key(entry))
-        return CoinStatistics.decode(rows[0][1]) if rows else None
+        data = self.at(_key(entry))
+        return None if data is None else CoinStatistics.decode(data)
 
-    def prepare(self, entry: Entry, block: Block, spent: Sequence[Sequence[Coin]]) -> list[NewRow]:
-        if self.find(_key(entry)):
-            return []
+    def prepare(self, entry: Entry, block: Block, spent: Sequence[Sequence[Coin]]) -> NewRows:
+        if self.at(_key(entry)) is not None:
+            return NewRows.of({})
         if entry.parent is None:
             before = CoinStatistics(Totals(), MuHash().state())
         else:
@@ -111,7 +111,7 @@ class CoinStatisticsIndex(RowIndex):
                 )
             before = found
         after = advance(before, entry, block, spent, self._network)
-        return [NewRow(_key(entry), b"", after.encode())]
+        return NewRows.of({_key(entry): after.encode()})
 
 
 def _key(entry: Entry) -> bytes:

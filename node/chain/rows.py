@@ -1,7 +1,7 @@
 """What the indexes made of rows share: how rows wait, are written and found, and the view of one chain on them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from altyn.consensus.block import Block
 from altyn.consensus.transaction import Coin
@@ -11,20 +11,25 @@ from altyn.node.storage.rows import Row, RowStore
 
 TAG_SIZE = 8
 """Bytes of its hash that tell a block from others of its height; the proof of work is at the other end."""
-_ROW_COST = 250
-"""Bytes that a waiting row takes beside its own."""
+_ROW_COST = 240
+"""Bytes that a waiting row takes beside its key and value: two bytes objects and their share of the dictionary."""
 
 
-class NewRow(NamedTuple):
-    """A row to be added."""
+class NewRows(NamedTuple):
+    """Rows to be added, and what they take in memory, in bytes."""
 
-    group: bytes
-    rest: bytes
-    value: bytes
+    rows: dict[bytes, bytes]
+    """Values by whole keys. A dictionary of bytes: a hundred thousand tuples would be work for the collector."""
+    size: int
+
+    @classmethod
+    def of(cls, rows: dict[bytes, bytes]) -> Self:
+        """Weigh `rows`."""
+        return cls(rows, sum(map(len, rows)) + sum(map(len, rows.values())) + _ROW_COST * len(rows))
 
 
 class RowIndex:
-    """An index that adds rows block by block and never takes one away (a ChainIndex but for `prepare`).
+    """An index that puts rows block by block and never takes one away (a ChainIndex but for `prepare`).
 
     Rows say which block they are of. Those of blocks that a reorganisation left stay, and are passed over by whoever
     looks from another branch: so neither a reorganisation nor a crash has anything to mend.
@@ -36,20 +41,19 @@ class RowIndex:
     def __init__(self, store: RowStore, tree: HeaderTree) -> None:
         """Go on where `store` is. Raises StoreError."""
         self._store = store
-        self._waiting: dict[bytes, list[Row]] = {}
-        self._frozen: dict[bytes, list[Row]] = {}
+        self._waiting: dict[bytes, bytes] = {}
+        self._frozen: dict[bytes, bytes] = {}
         self.best = self._written = self._frozen_best = entry_of(store.best_block, tree, self.name)
         self.size = 0
 
-    def prepare(self, entry: Entry, block: Block, spent: Sequence[Sequence[Coin]]) -> list[NewRow]:
+    def prepare(self, entry: Entry, block: Block, spent: Sequence[Sequence[Coin]]) -> NewRows:
         """Return the rows of a block; blocking, on any thread. Raises StoreError."""
         raise NotImplementedError
 
-    def commit(self, entry: Entry, prepared: list[NewRow]) -> None:
+    def commit(self, entry: Entry, prepared: NewRows) -> None:
         """Add the rows of a block."""
-        for group, rest, value in prepared:
-            self._waiting.setdefault(group, []).append((rest, value))
-            self.size += _ROW_COST + len(group) + len(rest) + len(value)
+        self._waiting.update(prepared.rows)
+        self.size += prepared.size
         self.best = entry
 
     def view(self, tip: Entry) -> Entry:
@@ -59,11 +63,19 @@ class RowIndex:
 
     def find(self, group: bytes) -> list[Row]:
         """Return the rows of a group, in order, of all branches; blocking, on any thread. Raises StoreError."""
+        size, rows = len(group), {}
         # In the direction in which rows move, so that none is missed on its way; some may be seen twice.
-        rows = dict(self._waiting.get(group, ()))
-        rows.update(self._frozen.get(group, ()))
+        for layer in (self._waiting, self._frozen):
+            for key in [key for key in list(layer) if key.startswith(group)]:  # some ten milliseconds when it is full
+                value = layer.get(key)
+                if value is not None:
+                    rows[key[size:]] = value
         rows.update(self._store.find(group))
         return sorted(rows.items())
+
+    def at(self, key: bytes) -> bytes | None:
+        """Return the value of one row by its whole key; as `find`."""
+        return self._waiting.get(key) or self._frozen.get(key) or self._store.get(key)
 
     @property
     def is_dirty(self) -> bool:
@@ -76,7 +88,10 @@ class RowIndex:
 
     def write(self) -> None:
         if self._frozen_best is not None and self._frozen_best is not self._written:
-            self._store.write(self._frozen_best.hash, self._frozen)
+            frozen = self._frozen
+            self._store.write(self._frozen_best.hash, frozen)
+            while frozen:  # one by one: to drop so many at once would hold up the event loop
+                frozen.popitem()
 
     def thaw(self) -> None:
         self._frozen = {}

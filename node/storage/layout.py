@@ -17,14 +17,13 @@
                                     outputs spent: outpoint (36), value (8)
     B                           ->  as above
 `indexes/spenders`
-    s + outpoint (36) + height (4) + start of block hash (8)
-                                ->  txid of the transaction that spends it (32)
+    s + outpoint (36)           ->  height (4), start of block hash (8), txid of the transaction that spends it (32)
     B                           ->  as above
 `indexes/coinstatistics`
     u + height (4) + hash (32)  ->  11 totals (16 each), state of the MuHash (384)
     B                           ->  as above
 
-The indexes keep the rows of every block that was ever connected; the block's hash tells those of the active chain.
+Indexes keep what blocks left behind that a reorganisation took away; the block's hash tells it from the active chain's.
 """
 
 import struct
@@ -51,7 +50,7 @@ ADDRESS = b"a"
 SPENDER = b"s"
 ROW_BLOCK = struct.Struct(">I8s")
 ROW_TRANSACTION = struct.Struct(">I8sI")
-"""The ends of keys in these two."""
+"""Where a spender is, and a transaction: big-endian, for the second is the end of a key."""
 MADE_COUNT = struct.Struct("<I")
 MADE = struct.Struct("<Iq")
 SPENT = struct.Struct("<36sq")

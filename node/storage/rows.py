@@ -1,6 +1,6 @@
 """Rows of an index: bytes by a group that they are looked up by, and a rest of the key that orders them inside it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from altyn.node.storage.kv import KeyValue
 from altyn.node.storage.layout import BEST_BLOCK
@@ -26,10 +26,13 @@ class RowStore:
         for key, value in self._kv.scan(group):
             yield key[size:], value
 
-    def write(self, best_block: bytes, rows: Mapping[bytes, Iterable[Row]]) -> None:
-        """Write rows by group and move to `best_block`, all at once. Raises StoreError."""
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of one row, whose key is a group and its rest. Raises StoreError."""
+        return self._kv.get(key)
+
+    def write(self, best_block: bytes, rows: Mapping[bytes, bytes]) -> None:
+        """Write rows by their whole keys and move to `best_block`, all at once. Raises StoreError."""
         with self._kv.batch() as batch:
-            for group, members in rows.items():
-                for rest, value in members:
-                    batch.put(group + rest, value)
+            for key, value in rows.items():
+                batch.put(key, value)
             batch.put(BEST_BLOCK, best_block)
