@@ -52,10 +52,10 @@ def testnet() -> None:
 
 @testnet.command()
 @name_option
-@click.option("--nodes", type=click.IntRange(1, 20), default=3, show_default=True, help="Full nodes.")
-@click.option("--light", type=click.IntRange(1, 20), default=1, show_default=True, help="Light nodes.")
+@click.option("--nodes", type=click.IntRange(1, 20), help="Full nodes of a new network; 3 when left out.")
+@click.option("--light", type=click.IntRange(1, 20), help="Light nodes of a new network; 1 when left out.")
 @json_option
-def up(name: str, nodes: int, light: int, as_json: bool) -> None:
+def up(name: str, nodes: int | None, light: int | None, as_json: bool) -> None:
     """Start the network and leave it running; the first time, stage a payment on it and prove it.
 
     \b
@@ -65,7 +65,15 @@ def up(name: str, nodes: int, light: int, as_json: bool) -> None:
     network = LocalNetwork(name)
     try:
         with ending_on_signals(), progress_shown(as_json) as progress, network.locked():
-            network = existing(name, progress) or LocalNetwork.create(name, nodes, light)
+            network = existing(name, progress) or LocalNetwork.create(name, nodes or 3, light or 1)
+            for wanted, found, what in (
+                (nodes, network.full_nodes, "full"),
+                (light, network.light_nodes, "light"),
+            ):
+                if wanted not in {None, len(found)}:
+                    raise TestnetError(
+                        f"network {name!r} has {len(found)} {what} nodes, not {wanted}: give a new one another --name"
+                    )
             bring_up(network, progress)
             network.release()
     except StoppedBySignal:

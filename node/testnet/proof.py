@@ -41,8 +41,8 @@ class WalletCommand:
         environment = {**os.environ, "ALTYN_WALLET_PASSPHRASE": self._network.passphrase}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if done.returncode:
-            reason = done.stderr.strip().removeprefix("Error: ")
-            raise TestnetError(f"wallet {self.name}: {reason or 'failed without a word'}")
+            lines = done.stderr.strip().splitlines() or ["failed without a word"]
+            raise TestnetError(f"wallet {self.name}: {lines[-1].removeprefix('Error: ')}")
         return json.loads(done.stdout)
 
 

@@ -48,6 +48,25 @@ def test_a_stopped_network_is_named_with_the_way_to_start_it(command: str) -> No
     assert line == "Error: network 'quiet' is not running; start it with: altyn testnet up --name quiet\n"
 
 
+def test_an_amount_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    LocalNetwork.create("quiet")
+    monkeypatch.setattr("altyn.node.testnet.processes.is_running", lambda node: True)
+    result = run("testnet", "pay", "--name", "quiet", "--json", ADDRESS, "much")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: wallet alice: Invalid value for 'AMOUNT': 'much' is no amount")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_network_does_not_change_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = LocalNetwork.create("three")
+    network.proof = {}
+    network.save()
+    assert "has 3 full nodes, not 5: give a new one another --name" in refused(
+        "testnet", "up", "--json", "--name", "three", "--nodes", "5"
+    )
+    assert "has 1 light nodes, not 2" in refused("testnet", "up", "--json", "--name", "three", "--light", "2")
+
+
 def test_a_network_with_a_dead_node_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     LocalNetwork.create("quiet", full=2)
     monkeypatch.setattr("altyn.node.testnet.processes.is_running", lambda node: node.name != "full2")
