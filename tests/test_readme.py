@@ -248,10 +248,12 @@ def test_the_other_scripts_of_the_readme_are_there(checkout: Path) -> None:
     assert "verify" in script(checkout, "./scripts/bench", "--list").split()
 
 
-def test_the_programs_of_the_readme_are_installed() -> None:
+def test_activating_the_environment_puts_the_programs_on_the_path() -> None:
     for program in ("altyn", "altyn-wallet", "altynd", "altyn-cli"):
         assert f"`{program}`" in README
-        assert (PROGRAMS / program).exists()
+        command = f". {PROGRAMS}/activate && command -v {program}"
+        found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout
+        assert found == f"{PROGRAMS / program}\n"
 
 
 def test_links_lead_somewhere() -> None:
