@@ -49,10 +49,10 @@ class Execution:
 
     __slots__ = ("annex_hash", "code_separator", "leaf_hash", "weight_left")
 
-    def __init__(self, annex_hash: bytes | None = None, leaf_hash: bytes | None = None, weight_left: int = 0) -> None:
-        self.annex_hash = annex_hash
-        self.leaf_hash = leaf_hash
-        self.weight_left = weight_left
+    def __init__(self) -> None:
+        self.annex_hash: bytes | None = None
+        self.leaf_hash: bytes | None = None
+        self.weight_left = 0
         self.code_separator = NO_CODE_SEPARATOR
 
 

@@ -38,11 +38,11 @@ def parse_fixed_point(text: str, decimals: int = _DECIMALS) -> int | None:
     return -number if sign else number
 
 
-def amount_from_json(value: object, decimals: int = _DECIMALS) -> int:
+def amount_from_json(value: object) -> int:
     """Return the satoshis of a JSON number or string in coins (Core: AmountFromValue). Raises RpcError -3."""
     if isinstance(value, bool) or not isinstance(value, int | str | JsonNumber):
         raise RpcError(TYPE_ERROR, "Amount is not a number or string")
-    amount = parse_fixed_point(str(value), decimals)
+    amount = parse_fixed_point(str(value), _DECIMALS)
     if amount is None:
         raise RpcError(TYPE_ERROR, "Invalid amount")
     if not 0 <= amount <= MAX_MONEY:

@@ -45,7 +45,6 @@ class Forms:
         self,
         tx: Transaction,
         *,
-        block_hash: bytes | None = None,
         spent: Sequence[Coin] | None = None,
         with_prevouts: bool = False,
         with_hex: bool = True,
@@ -92,8 +91,6 @@ class Forms:
         if spent:
             paid_in = sum(coin.output.value for coin in spent)
             form["fee"] = Amount(paid_in - sum(output.value for output in tx.outputs))
-        if block_hash is not None:
-            form["blockhash"] = display(block_hash)
         if with_hex:
             form["hex"] = tx.raw.hex()
         return form

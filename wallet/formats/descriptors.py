@@ -224,15 +224,6 @@ class Descriptor:
         keys = (internal, *(key for leaf in leaves for key in leaf.keys))
         return Expansion((templates.p2tr(output_key),), tuple(leaf.scripts[0] for leaf in leaves), keys)
 
-    def secrets(self, index: int = 0) -> dict[bytes, bytes]:
-        """Map the public keys at `index` whose secret is known to it."""
-        found = {}
-        for key in self.all_keys():
-            secret = key.derive_secret(index, self.secp)
-            if secret is not None:
-                found[key.derive(index, self.secp).public_key] = secret
-        return found
-
 
 def _expand_combo(keys: tuple[DerivedKey, ...]) -> Expansion:
     key = keys[0].public_key

@@ -54,7 +54,6 @@ class PlainKey:
     network: Network
 
     is_range = False
-    needs_private = False
 
     def __repr__(self) -> str:
         return f"<PlainKey {self.public_key.hex()}>"
@@ -72,10 +71,6 @@ class PlainKey:
         if self.origin:
             return DerivedKey(self.public_key, self.origin.fingerprint, self.origin.path)
         return DerivedKey(self.public_key, hash160(self.public_key)[:4], ())
-
-    def derive_secret(self, index: int, secp: Secp256k1) -> bytes | None:
-        """Return the 32-byte secret, None if it is not known."""
-        return self.secret
 
     def text(self) -> str:
         key = self.public_key[1:] if self.x_only else self.public_key
@@ -113,11 +108,6 @@ class DerivableKey:
     def has_secret(self) -> bool:
         return self.root.is_private
 
-    @property
-    def needs_private(self) -> bool:
-        """Whether expanding it takes the private key."""
-        return self.wildcard is Wildcard.HARDENED or any(number >= HARDENED for number in self.path)
-
     def _child(self, index: int, secp: Secp256k1) -> tuple[ExtendedKey, tuple[int, ...]]:
         path = self.path
         if self.wildcard is not Wildcard.NONE:
@@ -136,10 +126,6 @@ class DerivableKey:
         if self.origin:
             return DerivedKey(key.public_key, self.origin.fingerprint, self.origin.path + path)
         return DerivedKey(key.public_key, self.root.fingerprint, path)
-
-    def derive_secret(self, index: int, secp: Secp256k1) -> bytes | None:
-        """Return the 32-byte secret at `index`, None if it is not known."""
-        return self._child(index, secp)[0].secret if self.has_secret else None
 
     def _steps(self, marker: str) -> str:
         wildcard = {Wildcard.NONE: "", Wildcard.PLAIN: "/*", Wildcard.HARDENED: f"/*{marker}"}[self.wildcard]
