@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,15 @@ def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> s
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_wheel_alone_brings_up_a_network_and_proves_a_payment(tmp_path: Path) -> None:
-    run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path / "dist", PROJECT, cwd=tmp_path)
+    # By way of the source archive: in the checkout, setuptools would take up what earlier builds left behind.
+    run(sys.executable, "-m", "build", "--outdir", tmp_path / "dist", PROJECT, cwd=tmp_path)
     (wheel,) = (tmp_path / "dist").glob("altyn-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        files = archive.namelist()
+    assert {Path(name).parts[0] for name in files} == {"altyn", f"altyn-{version('altyn')}.dist-info"}
+    rooms = {Path(name).parts[1] for name in files if name.startswith("altyn/")}
+    assert rooms == {"__init__.py", "py.typed", "consensus", "node", "p2p", "wallet"}
+
     run(sys.executable, "-m", "venv", tmp_path / "fresh", cwd=tmp_path)
     programs = tmp_path / "fresh" / "bin"
     run(programs / "python", "-m", "pip", "install", "-q", wheel, cwd=tmp_path)
