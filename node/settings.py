@@ -427,7 +427,7 @@ def _finish(raw: Settings) -> Settings:
         raise SettingsError(f"Invalid -rpccookieperms={raw.rpccookieperms}; must be one of 'owner', 'group', or 'all'.")
     if raw.secp256k1 not in {"auto", "coincurve", "ecdsa"}:
         raise SettingsError(f"Unknown -secp256k1 value {raw.secp256k1}.")
-    return dataclasses.replace(raw, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(raw, **changes)  # type: ignore[arg-type]  # of several types
 
 
 def _network(raw: Settings) -> Network:
@@ -449,7 +449,7 @@ def _network(raw: Settings) -> Network:
     if "assumevalid" in raw.given:
         block = _number(raw.assumevalid, "assumevalid")
         changes["assume_valid"] = block.to_bytes(32, "little") if block else None
-    return dataclasses.replace(network, **changes) if changes else network  # type: ignore[arg-type]
+    return dataclasses.replace(network, **changes) if changes else network  # type: ignore[arg-type]  # as above
 
 
 def _number(text: str, name: str) -> int:

@@ -57,7 +57,7 @@ def message(command: str) -> Callable[[type[M]], type[M]]:
     def declare(cls: type[M]) -> type[M]:
         made = dataclasses.dataclass(frozen=True, slots=True)(cls)
         hints = typing.get_type_hints(made, include_extras=True)
-        names = [field.name for field in dataclasses.fields(made)]  # type: ignore[arg-type]
+        names = [field.name for field in dataclasses.fields(made)]  # type: ignore[arg-type]  # a dataclass by now, unseen by mypy
         made.command = command
         made.codecs = tuple((name, hints[name].__metadata__[0]) for name in names)
         MESSAGES[command] = made
