@@ -1,0 +1,162 @@
+"""Several blocks on their way to the tip at once: what is seen of them, and what happens when one is invalid."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import builders
+import pytest
+
+from altyn.consensus.checks.scripts import ScriptCheck
+from altyn.consensus.errors import ValidationError
+from altyn.consensus.networks import REGTEST
+from altyn.consensus.transaction import Transaction, TxIn, TxOut
+from altyn.node.chain.assumed import is_assumed_valid
+from altyn.node.chain.chain import Chain
+from altyn.node.chain.connect import CoinChange
+from altyn.node.chain.pipeline import PendingCoins
+from altyn.node.chain.tree import HeaderTree
+
+
+def spending_line(count: int, broken: int | None = None) -> tuple[builders.Drawing, list[builders.Block]]:
+    """Draw blocks each of which spends what the one before it made; the script of block `broken` fails."""
+    drawing = builders.chain("g a1..a100")
+    coin = builders.coin(drawing["a1"])
+    for number in range(101, 101 + count):
+        payment = builders.spend(coin)
+        if number == broken:
+            (txin,) = payment.inputs
+            payment = Transaction(2, [TxIn(txin.prevout, b"", txin.sequence, (b"\x00",))], payment.outputs)
+        drawing.extend(f"a{number - 1} a{number}", transactions=[payment])
+        coin = builders.coin(payment)
+    return drawing, drawing.line(f"a101..a{100 + count}")
+
+
+async def add_at_once(chain: Chain, blocks: Sequence[builders.Block]) -> list[Any]:
+    return await asyncio.gather(*(chain.add_block(block) for block in blocks), return_exceptions=True)
+
+
+async def test_blocks_that_spend_from_each_other_connect_together(open_chain: Any, add_all: Any) -> None:
+    drawing, blocks = spending_line(30)
+    async with open_chain() as chain:
+        await add_all(chain, drawing.line("a1..a100"))
+        outcomes = await add_at_once(chain, blocks)
+        assert all(outcome.is_new and outcome.is_active for outcome in outcomes)
+        assert chain.tip.hash == blocks[-1].hash
+        last, before = blocks[-1].transactions[1], blocks[-2].transactions[1]
+        assert chain.coins.get(last.outpoint(0)) is not None
+        assert chain.coins.get(before.outpoint(0)) is None
+
+
+async def test_an_invalid_block_stops_those_behind_it_and_none_before(open_chain: Any, add_all: Any) -> None:
+    drawing, blocks = spending_line(10, broken=105)
+    async with open_chain() as chain:
+        await add_all(chain, drawing.line("a1..a100"))
+        outcomes = await add_at_once(chain, blocks)
+        assert [outcome.is_active for outcome in outcomes[:4]] == [True] * 4
+        assert isinstance(outcomes[4], ValidationError)
+        assert not any(getattr(outcome, "is_active", False) for outcome in outcomes[5:])
+        assert chain.tip.hash == drawing["a104"].hash
+        assert chain.coins.get(drawing["a104"].transactions[1].outpoint(0)) is not None
+        for name in ("a105", "a106"):
+            assert chain.coins.get(drawing[name].transactions[1].outpoint(0)) is None
+
+
+async def test_of_two_failures_the_lower_block_is_told(open_chain: Any, add_all: Any) -> None:
+    drawing, blocks = spending_line(4, broken=102)
+    twice = builders.spend(builders.coin(drawing["a2"]), to=[TxOut(REGTEST.initial_subsidy * 2, builders.ANYONE)])
+    drawing.extend("a104 a105", transactions=[twice])
+    async with open_chain() as chain:
+        await add_all(chain, drawing.line("a1..a100"))
+        outcomes = await add_at_once(chain, [*blocks, drawing["a105"]])
+        assert isinstance(outcomes[1], ValidationError)
+        assert "script-verify-flag" in outcomes[1].reason
+        assert chain.tip.hash == drawing["a101"].hash
+        entry = chain.tree.get(drawing["a105"].hash)
+        assert entry is None or entry.is_failed
+
+
+async def test_nothing_is_seen_before_its_checks_are_in(
+    open_chain: Any, add_all: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawing, blocks = spending_line(3)
+    held, reached = threading.Event(), threading.Event()
+    run = ScriptCheck.run
+
+    def hold(check: ScriptCheck, secp: Any) -> None:
+        reached.set()
+        assert held.wait(20)
+        run(check, secp)
+
+    async with open_chain() as chain:
+        await add_all(chain, drawing.line("a1..a100"))
+        monkeypatch.setattr(ScriptCheck, "run", hold)
+        adding = asyncio.create_task(add_at_once(chain, blocks))
+        await asyncio.to_thread(reached.wait, 20)
+        assert chain.tip.hash == drawing["a100"].hash
+        assert chain.coins.get(blocks[0].transactions[1].outpoint(0)) is None
+        held.set()
+        await adding
+        assert chain.tip.hash == blocks[-1].hash
+
+
+def test_pending_coins_hide_what_is_below_until_they_are_dropped() -> None:
+    class Below(dict[Any, Any]):
+        def many(self, outpoints: Any) -> dict[Any, Any]:
+            return {outpoint: self[outpoint] for outpoint in outpoints if outpoint in self}
+
+    drawing = builders.chain("g a1 a2")
+    first, second = (builders.coin(drawing[name]).outpoint for name in ("a1", "a2"))
+    below = Below({first: "coin below"})
+    coins = PendingCoins(below)  # type: ignore[arg-type]
+    made = CoinChange({second: bytes(12) + b"script"}, [first], 0)
+    coins.add(1, made)
+    assert first not in coins
+    found = coins.get(second)
+    assert found is not None
+    assert found.output.script_pubkey == b"script"
+    coins.add(2, CoinChange({}, [second], 0))
+    coins.drop(1, made)
+    assert first in coins  # nothing hides it any more
+    assert second not in coins  # the later block spent it
+
+
+def headers_of(drawing: builders.Drawing, text: str) -> HeaderTree:
+    tree = HeaderTree(REGTEST.genesis.header)
+    for block in drawing.line(text):
+        tree.add(block.header)
+    return tree
+
+
+def test_scripts_are_assumed_valid_two_weeks_of_work_below_the_best_header() -> None:
+    drawing = builders.chain("g a1..a2100; a10 b11..b12")
+    tree = headers_of(drawing, "a1..a2100")
+    for block in drawing.line("b11..b12"):
+        tree.add(block.header)
+    network = replace(REGTEST, assume_valid=drawing["a2090"].hash)
+    entry = {name: tree.get(drawing[name].hash) for name in ("a1", "a83", "a84", "a2091", "b11")}
+    assumed = {name: is_assumed_valid(one, tree, network) for name, one in entry.items() if one is not None}
+    # 2,016 blocks of ten minutes are two weeks; there must be more
+    assert assumed == {"a1": True, "a83": True, "a84": False, "a2091": False, "b11": False}
+    assert not is_assumed_valid(tree.best_header.ancestor(1), tree, REGTEST)
+    unknown = replace(REGTEST, assume_valid=bytes(32))
+    assert not is_assumed_valid(tree.best_header.ancestor(1), tree, unknown)
+    too_little = replace(network, minimum_chain_work=tree.best_header.chain_work + 1)
+    assert not is_assumed_valid(tree.best_header.ancestor(1), tree, too_little)
+
+
+@pytest.mark.parametrize("assumes", [True, False])
+async def test_assumed_blocks_connect_without_script_checks(open_chain: Any, add_all: Any, *, assumes: bool) -> None:
+    drawing, _ = spending_line(2, broken=101)
+    drawing.extend("a102 a103..a2200")
+    network = replace(REGTEST, assume_valid=drawing["a2190"].hash if assumes else None)
+    async with open_chain(network=network) as chain:
+        await chain.add_headers([block.header for block in drawing.line("a1..a2200")])
+        await add_all(chain, drawing.line("a1..a100"))
+        if assumes:
+            assert (await chain.add_block(drawing["a101"])).is_active
+        else:
+            with pytest.raises(ValidationError, match="script-verify-flag"):
+                await chain.add_block(drawing["a101"])
