@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from enum import Enum
 
+from altyn.node.chain.progress import SyncProgress
 from altyn.node.full import FullNode
 from altyn.node.lifetime import NodeError, background, real_surroundings, worker_threads
 from altyn.node.light.node import LightNode
@@ -123,6 +124,7 @@ async def _serve(settings: Settings, kind: Kind, ready: Ready) -> None:
         server.warm_up("Loading block index…")
         if kind is Kind.FULL:
             async with FullNode.open(settings, surroundings=surroundings) as full:
+                full.events.subscribe(SyncProgress(full.chain, clock))
                 groups = full_groups(full, server.methods, clock, ending.later)
                 await _answer(full, groups, server, ending, lambda: ready(addresses))
         else:
