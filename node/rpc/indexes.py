@@ -158,7 +158,10 @@ class IndexMethods:
         self,
         outputs: Annotated[
             list[Json],
-            Array("The transaction outputs that we want to check", details='[{"txid": "hex", "vout": n}, ...]'),
+            Array(
+                "The transaction outputs that we want to check, each by its txid and the vout number",
+                shown='[{"txid":"hex","vout":n},...]',
+            ),
         ],
     ) -> Json:
         """Scans the mempool, and with -txospenderindex the chain, for transactions that spend the given outputs."""

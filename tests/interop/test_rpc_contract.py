@@ -59,6 +59,7 @@ OWN_VALUES = {
     "getmempoolinfo.unbroadcastcount": "the payment began there",
     "getrawmempool.*.time": "when it came",
     "getrawmempool.*.unbroadcast": "the payment began there",
+    "gettxoutsetinfo.disk_size": "another database",
     "getblocktemplate.curtime": "now",
     "getblocktemplate.longpollid": "a counter of its own",
     "getnetworkinfo.*": "each its own",
@@ -196,6 +197,13 @@ RESULTS: list[tuple[str, tuple[str, ...] | tuple[Any, ...]]] = [
     ("getdeploymentinfo", ("BLOCK",)),
     ("syncwithvalidationinterfacequeue", ()),
     ("uptime", ()),
+    ("getindexinfo", ()),
+    ("getindexinfo", ("txindex",)),
+    ("getindexinfo", ("nonsense",)),
+    ("gettxoutsetinfo", ()),
+    ("gettxoutsetinfo", ("muhash",)),
+    ("gettxoutsetinfo", ("none", None, False)),
+    ("gettxspendingprevout", ([{"txid": "WAITING", "vout": 0}, {"txid": "CONFIRMED", "vout": 1}],)),
 ]
 
 ERRORS: list[tuple[str, tuple[Any, ...]]] = [
@@ -244,6 +252,20 @@ ERRORS: list[tuple[str, tuple[Any, ...]]] = [
     ("reconsiderblock", (UNKNOWN,)),
     ("setmocktime", (-1,)),
     ("getdeploymentinfo", (UNKNOWN,)),
+    ("getindexinfo", (1,)),
+    ("gettxoutsetinfo", ("sha256",)),
+    ("gettxoutsetinfo", (1,)),
+    ("gettxoutsetinfo", ("muhash", 1)),
+    ("gettxoutsetinfo", ("muhash", None, 1)),
+    ("gettxspendingprevout", ([],)),
+    ("gettxspendingprevout", ([1],)),
+    ("gettxspendingprevout", ([{"vout": 0}],)),
+    ("gettxspendingprevout", ([{"txid": 1, "vout": 0}],)),
+    ("gettxspendingprevout", ([{"txid": UNKNOWN, "vout": "0"}],)),
+    ("gettxspendingprevout", ([{"txid": UNKNOWN, "vout": -1}],)),
+    ("gettxspendingprevout", ([{"txid": UNKNOWN, "vout": 1.5}],)),
+    ("gettxspendingprevout", ([{"txid": UNKNOWN, "vout": 0, "n": 1}],)),
+    ("gettxspendingprevout", ([{"txid": "00", "vout": 0}],)),
     ("nothing", ()),
 ]
 

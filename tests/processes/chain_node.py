@@ -134,7 +134,14 @@ async def main(folder: str, blocks: str, log_path: str, mode: str, seed: str, *a
             offload=threads,
             secp=load(),
             events=events,
-            options=ChainOptions(cache_size=60_000, filter_index=True, transaction_index=True),
+            options=ChainOptions(
+                cache_size=60_000,
+                filter_index=True,
+                transaction_index=True,
+                address_index=True,
+                spender_index=True,
+                coin_statistics_index=True,
+            ),
             checkpoint=checkpoint,
         ) as chain:
             log("started", chain.tip.hash.hex())

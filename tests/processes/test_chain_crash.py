@@ -16,13 +16,16 @@ from builders import coin, spend
 from node_chain_tools import caught_up, coins_hash, replay
 
 from altyn.consensus.block import Block
+from altyn.consensus.muhash import MuHash
 from altyn.consensus.networks import REGTEST
 from altyn.consensus.pow import work
 from altyn.consensus.secp256k1 import load
 from altyn.node.chain.chain import Chain, ChainOptions
+from altyn.node.chain.coin_statistics import coin_element
 from altyn.node.chain.stores import Stores
 from altyn.node.offload import Threads
 from altyn.node.storage.folder import DataFolder
+from altyn.node.storage.layout import encode_coin
 from altyn.node.writer import Writer
 
 PROGRAM = Path(__file__).with_name("chain_node.py")
@@ -122,7 +125,13 @@ async def examine(folder: Path, victim: Victim) -> Any:
             writer,
             offload=threads,
             secp=load(),
-            options=ChainOptions(filter_index=True, transaction_index=True),
+            options=ChainOptions(
+                filter_index=True,
+                transaction_index=True,
+                address_index=True,
+                spender_index=True,
+                coin_statistics_index=True,
+            ),
         ) as chain:
             tip = chain.tip
             assert tip.height == 0 or tip.hash.hex() in victim.given
@@ -131,12 +140,20 @@ async def examine(folder: Path, victim: Victim) -> Any:
                 assert last is not None
                 assert tip.chain_work >= last.chain_work
             blocks = [chain.read_block(tip.ancestor(height)) for height in range(1, tip.height + 1)]
-            assert coins_hash(chain.coins) == coins_hash(replay(blocks).items())
+            coins = replay(blocks)
+            assert coins_hash(chain.coins) == coins_hash(coins.items())
             background = asyncio.create_task(chain.run())
-            assert chain.filters is not None
-            assert chain.transactions is not None
-            await caught_up(chain, chain.filters)
-            await caught_up(chain, chain.transactions)
+            for index in chain.indexes:
+                await caught_up(chain, index)
+            addresses, statistics = chain.indexes.addresses, chain.indexes.coin_statistics
+            assert addresses is not None
+            assert statistics is not None
+            assert {each.outpoint for each in addresses.unspent(builders.ANYONE, tip)} == coins.keys()
+            after = statistics.get(tip)
+            assert after is not None
+            muhash = MuHash()
+            muhash.insert(coin_element(outpoint, encode_coin(each)) for outpoint, each in coins.items())
+            assert MuHash.from_state(after.muhash).digest() == muhash.digest()
             background.cancel()
             await asyncio.gather(background, return_exceptions=True)
     threads.close()

@@ -1,5 +1,6 @@
 """The indexes of addresses, of spenders and of coin statistics: on any branch they say what its blocks say."""
 
+import contextlib
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ INDEXES = {"address_index": True, "spender_index": True, "coin_statistics_index"
 OTHER = b"\x52"
 """Another script that anyone can spend."""
 BASE = builders.chain("g a1..a105")
+STEPS = ("flush-begin", "flush-files", "flush-headers", "flush-coins", "flush-indexes")
 
 
 class Death(Exception):
@@ -109,37 +111,88 @@ async def test_the_indexes_follow_the_chain_through_reorganisations(open_chain: 
         check(chain, drawing.line("a1..a101 b102..b103"))
 
 
+def draw(chance: random.Random, line: list[Block], number: int) -> list[Block]:
+    """Return `line` with a block more, which spends some of the same coins as others do."""
+    spent = {txin.prevout for block in line[105:] for tx in block.transactions for txin in tx.inputs}
+    coins = [coin(each) for each in BASE.line("a1..a5") if chance.random() < 0.3]
+    coins = [each for each in coins if each.outpoint not in spent or chance.random() < 0.1]
+    transactions = [spend(each, to=chance.choice([ANYONE, OTHER, b"\x6a"])) for each in coins]
+    transactions += [spend(coin(tx), to=OTHER) for tx in transactions if tx.outputs[0].script_pubkey == ANYONE]
+    return [*line, builders.block_on(line[-1].header, len(line) + 1, transactions, extra=f"{number}".encode())]
+
+
+async def check_against_fresh(chain: Chain, open_chain: Any, add_all: Any) -> None:
+    """Hold the indexes against those of a chain that has seen the active blocks and no others."""
+    await chain.add_headers([BASE["a105"].header])  # waits until the chain is where the last block makes it go
+    active = [chain.read_block(chain.tip.ancestor(height)) for height in range(1, chain.tip.height + 1)]
+    check(chain, active)
+    async with open_chain(**INDEXES) as fresh:
+        await add_all(fresh, active)
+        check(fresh, active)
+        one, other = chain.indexes.coin_statistics, fresh.indexes.coin_statistics
+        for height in range(chain.tip.height + 1):
+            assert one.get(chain.active(height)) == other.get(fresh.active(height))
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_after_random_reorganisations_the_indexes_are_those_built_afresh(
     open_chain: Any, add_all: Any, seed: int, tmp_path: Path
 ) -> None:
     chance = random.Random(seed)
-    tips: list[tuple[str, list[Block]]] = [("a105", BASE.line("a1..a105"))]
+    lines = [BASE.line("a1..a105")]
     cache_size = chance.choice([20_000, 1 << 22])
     async with open_chain(tmp_path, cache_size=cache_size, **INDEXES) as chain:
-        await add_all(chain, tips[0][1])
+        await add_all(chain, lines[0])
         for number in range(40):
-            _, line = chance.choice(tips[-5:])
-            coins = [each for each in BASE.line("a1..a4") if chance.random() < 0.3]
-            transactions = [spend(coin(each), to=chance.choice([ANYONE, OTHER, b"\x6a"])) for each in coins]
-            transactions += [spend(coin(tx), to=OTHER) for tx in transactions if tx.outputs[0].script_pubkey == ANYONE]
-            block = builders.block_on(line[-1].header, len(line) + 1, transactions, extra=f"{number}".encode())
+            line = draw(chance, chance.choice(lines[-5:]), number)
             try:
-                await chain.add_block(block)
+                await chain.add_block(line[-1])
             except ValidationError:
                 continue
-            tips.append((str(number), [*line, block]))
+            lines.append(line)
             if chance.random() < 0.2:
                 await chain.flush()
-        active = [chain.read_block(chain.tip.ancestor(height)) for height in range(1, chain.tip.height + 1)]
-        check(chain, active)
-    async with open_chain(tmp_path, **INDEXES) as again, open_chain(**INDEXES) as fresh:
-        await add_all(fresh, active)
-        check(again, active)
-        check(fresh, active)
-        one, other = again.indexes.coin_statistics, fresh.indexes.coin_statistics
-        for height in range(again.tip.height + 1):
-            assert one.get(again.active(height)) == other.get(fresh.active(height))
+        await check_against_fresh(chain, open_chain, add_all)
+    async with open_chain(tmp_path, **INDEXES) as again:
+        await check_against_fresh(again, open_chain, add_all)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_after_random_deaths_the_indexes_are_those_built_afresh(
+    open_chain: Any, add_all: Any, seed: int, tmp_path: Path
+) -> None:
+    """Blocks of competing branches come, and the process dies at steps of its flushes, again and again."""
+    chance = random.Random(seed)
+    lines = [BASE.line("a1..a105")]
+    number = 0
+    for _ in range(6):
+        deadly: list[str] = []
+
+        def die(name: str, deadly: list[str] = deadly) -> None:
+            if name in deadly:
+                raise Death
+
+        has_indexes = chance.random() < 0.8
+        async with open_chain(tmp_path, checkpoint=die, background=False, **INDEXES if has_indexes else {}) as chain:
+            await add_all(chain, lines[0])
+            for _ in range(6):
+                number += 1
+                line = draw(chance, chance.choice(lines[-5:]), number)
+                try:
+                    await add_all(chain, line[105:])
+                except ValidationError:
+                    continue
+                lines.append(line)
+                if chance.random() < 0.2:
+                    await chain.flush()
+            deadly.append(chance.choice(STEPS))
+            with contextlib.suppress(Death):  # where nothing has come since the last flush, there is nothing to write
+                await chain.flush()
+            deadly.clear()
+    async with open_chain(tmp_path, **INDEXES) as chain:
+        for index in chain.indexes:
+            await caught_up(chain, index)
+        await check_against_fresh(chain, open_chain, add_all)
 
 
 async def test_indexes_switched_on_later_catch_up_within_the_cache(
@@ -183,7 +236,7 @@ async def test_an_index_that_fell_behind_on_a_branch_catches_up_on_another(
         check(chain, drawing.line("a1..a101 b102..b106"))
 
 
-@pytest.mark.parametrize("step", ["flush-begin", "flush-files", "flush-headers", "flush-coins", "flush-indexes"])
+@pytest.mark.parametrize("step", STEPS)
 async def test_an_index_never_stands_before_its_rows(open_chain: Any, add_all: Any, tmp_path: Path, step: str) -> None:
     """The process dies at a step of a flush: what was not written is made again."""
     drawing = builders.chain("g a1..a104")
@@ -202,7 +255,6 @@ async def test_an_index_never_stands_before_its_rows(open_chain: Any, add_all: A
         with pytest.raises(Death):
             await chain.flush()
         armed.clear()
-        chain._flusher.has_failed = True
     async with open_chain(tmp_path, background=False, **INDEXES) as chain:
         for index in chain.indexes:
             assert index.best.height == (60 if step == "flush-indexes" else 105)  # else the blocks were connected anew
@@ -211,6 +263,14 @@ async def test_an_index_never_stands_before_its_rows(open_chain: Any, add_all: A
             await caught_up(chain, index)
         assert chain.tip.hash == drawing["a105"].hash
         check(chain, drawing.line("a1..a105"))
+
+
+async def test_blocks_without_rows_are_not_looked_at_again(open_chain: Any, add_all: Any, tmp_path: Path) -> None:
+    async with open_chain(tmp_path, spender_index=True) as chain:
+        await add_all(chain, BASE.line("a1..a3"))
+    async with open_chain(tmp_path, spender_index=True, background=False) as chain:
+        assert chain.indexes.spenders.best is chain.tip
+        assert not chain.indexes.are_dirty
 
 
 async def test_an_index_of_another_chain_is_refused(open_chain: Any, add_all: Any, tmp_path: Path) -> None:
