@@ -14,9 +14,10 @@ from altyn.p2p.errors import Disconnect
 from altyn.p2p.framing.v1 import V1Framing
 from altyn.p2p.handshake import Handshake
 from altyn.p2p.kinds import PeerKind, Permission
-from altyn.p2p.limits import PROTOCOL_VERSION
+from altyn.p2p.limits import MAX_UNSETTLED_BYTES_OF_ALL, PROTOCOL_VERSION
 from altyn.p2p.messages import Version
 from altyn.p2p.peer import Peer, PeerHandler, PeerSettings
+from altyn.p2p.queues import Budget
 from altyn.p2p.transport import Dialer, Listener, Listening, Transport, dial_tcp, listen_tcp
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class Connections:
         self._activated = asyncio.Event()
         self._activated.set()
         self._past_sent = self._past_received = 0
+        self._budget = Budget(MAX_UNSETTLED_BYTES_OF_ALL)
 
     async def run(self) -> None:
         """Serve all connections until cancelled, then stop listening and close them. Runs once."""
@@ -210,6 +212,7 @@ class Connections:
             rng=self._rng,
             permissions=self._permissions(transport.remote, kind),
             nonce=nonce,
+            budget=self._budget,
         )
         self.peers[peer.id] = peer
         self._spawn(self._supervise(peer))

@@ -28,6 +28,10 @@ MAX_QUEUED = 8_000_000
 """Bytes waiting for a peer above which it is given up: a send buffer, a large block, and announcements."""
 READ_AHEAD = 5_000_000
 """Bytes read from a peer before they are handled (Core: -maxreceivebuffer)."""
+MESSAGES_AT_ONCE = 32
+"""Messages of one peer handled before others get a turn, however many it sent."""
 MAX_UNSETTLED = 16
 """Messages of one peer being worked on behind its back (`Settlement`)."""
 MAX_UNSETTLED_BYTES = 8_000_000
+MAX_UNSETTLED_BYTES_OF_ALL = 16_000_000
+"""The same for all peers together: a block in memory can take forty times its bytes, so the rest wait as they came."""

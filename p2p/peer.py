@@ -20,6 +20,8 @@ from altyn.p2p.limits import (
     MAX_QUEUED,
     MAX_UNSETTLED,
     MAX_UNSETTLED_BYTES,
+    MAX_UNSETTLED_BYTES_OF_ALL,
+    MESSAGES_AT_ONCE,
     PING_INTERVAL,
     PING_NONCE_VERSION,
     READ_AHEAD,
@@ -27,7 +29,7 @@ from altyn.p2p.limits import (
     SILENCE_LIMIT,
 )
 from altyn.p2p.messages import MESSAGES, Block, Headers, Message, Ping, Pong, SendTxReconciliation, Verack, Version
-from altyn.p2p.queues import Inbox, Outbox, Outgoing
+from altyn.p2p.queues import Budget, Inbox, Outbox, Outgoing
 from altyn.p2p.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -118,8 +120,9 @@ class Peer:
         rng: random.Random,
         permissions: Permission = Permission.NONE,
         nonce: int = 0,
+        budget: Budget | None = None,
     ) -> None:
-        """`nonce` is that of our version message."""
+        """`nonce` is that of our version message. `budget` bounds what all peers have in work, if there are others."""
         self.id = peer_id
         self.kind = kind
         self.permissions = permissions
@@ -137,6 +140,7 @@ class Peer:
         self._handler, self._clock, self._settings, self._rng = handler, clock, settings, rng
         self._inbox = Inbox(READ_AHEAD)
         self._outbox = Outbox(soft=settings.send_buffer, hard=settings.max_queued)
+        self._budget = budget or Budget(MAX_UNSETTLED_BYTES_OF_ALL)
         self._unsettled: dict[int, int] = {}  # number of the settlement -> bytes of its message
         self._next_settlement = 0
         self._settled_one = asyncio.Event()
@@ -264,9 +268,13 @@ class Peer:
         self._inbox.put(None)
 
     async def _empty_inbox(self, tasks: asyncio.TaskGroup) -> None:
+        handled = 0
         while (frame := await self._inbox.get()) is not None:
             if self._told_why is not None:
                 raise self._told_why
+            handled += 1
+            if handled % MESSAGES_AT_ONCE == 0:
+                await asyncio.sleep(0)  # most messages make nobody wait: without this a flood of them would starve all
             try:
                 await self._handle(frame, tasks)
             except Misbehaving as fault:
@@ -288,6 +296,8 @@ class Peer:
             log.debug("%s: ignoring %s at this time", self, frame.command)
         elif kind is Ping and self._features.common_version < PING_NONCE_VERSION:
             log.debug("%s: ignoring a ping without nonce", self)
+        elif kind in PIPELINED:
+            await self._dispatch_ahead(kind, frame, tasks)
         else:
             message = self._read(kind, frame)
             if message is not None:
@@ -317,21 +327,44 @@ class Peer:
         if isinstance(message, Pong):
             self._pong(message)
             return
-        if not isinstance(message, PIPELINED):
-            await self._settled()
+        await self._settled()
         await self._outbox.drained()
         if isinstance(message, Ping):
             self.send(Pong(message.nonce))
             return
         settlement = await self._handler.message_received(self, message)
         if settlement is not None:
-            number = self._next_settlement = self._next_settlement + 1
-            self._unsettled[number] = size
-            task = tasks.create_task(self._settle(number, settlement))
-            if inspect.iscoroutine(settlement):  # cancelled before it began, it would complain
-                task.add_done_callback(lambda _: settlement.close())
-            await asyncio.sleep(0)  # it starts before anything that comes after it
-            await self._settled(MAX_UNSETTLED - 1, MAX_UNSETTLED_BYTES)
+            await self._settle_later(settlement, size, tasks)
+
+    async def _dispatch_ahead(self, kind: type[Message], frame: Frame, tasks: asyncio.TaskGroup) -> None:
+        """Hand on what need not wait for earlier messages, once all peers together have room for it in memory."""
+        await self._outbox.drained()
+        await self._budget.take(frame.size)
+        settlement: Settlement | None = None
+        try:
+            message = self._read(kind, frame)
+            if message is not None:
+                settlement = await self._handler.message_received(self, message)
+        finally:
+            if settlement is None:
+                self._budget.give(frame.size)
+        if settlement is not None:
+            message = None  # it lives as long as the settlement needs it
+            await self._settle_later(settlement, frame.size, tasks, taken=frame.size)
+
+    async def _settle_later(
+        self, settlement: Settlement, size: int, tasks: asyncio.TaskGroup, *, taken: int = 0
+    ) -> None:
+        """Await `settlement` behind the peer's back, and give back what it has `taken` of the budget at its end."""
+        number = self._next_settlement = self._next_settlement + 1
+        self._unsettled[number] = size
+        task = tasks.create_task(self._settle(number, settlement))
+        if taken:
+            task.add_done_callback(lambda _: self._budget.give(taken))
+        if inspect.iscoroutine(settlement):  # cancelled before it began, it would complain
+            task.add_done_callback(lambda _: settlement.close())
+        await asyncio.sleep(0)  # it starts before anything that comes after it
+        await self._settled(MAX_UNSETTLED - 1, MAX_UNSETTLED_BYTES)
 
     async def _settle(self, number: int, settlement: Settlement) -> None:
         try:

@@ -102,3 +102,42 @@ class Inbox:
     async def room(self) -> None:
         """Wait until at most the soft limit is queued."""
         await self._room.wait()
+
+
+class Budget:
+    """Bytes that may be in work at once, shared by all peers; who asked first is served first."""
+
+    def __init__(self, most: int) -> None:
+        """`most`: bytes; one message alone may exceed it."""
+        self._most = most
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self.taken = 0
+
+    async def take(self, size: int) -> None:
+        """Wait until `size` bytes more may be in work; `give` them back afterwards."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        self._serve()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._serve()  # those behind it may have waited for it alone
+            else:
+                self.give(size)
+            raise
+
+    def give(self, size: int) -> None:
+        """Say that the work on `size` bytes is done."""
+        self.taken -= size
+        self._serve()
+
+    def _serve(self) -> None:
+        while self._waiting:
+            size, turn = self._waiting[0]
+            if not turn.cancelled():
+                if self.taken and self.taken + size > self._most:
+                    return
+                self.taken += size
+                turn.set_result(None)
+            self._waiting.popleft()

@@ -15,11 +15,22 @@ ORPHAN_LIFETIME = 20 * 60.0
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A transaction that waits, and the peer it came from."""
+    """A transaction that waits, and the peer it came from.
 
-    tx: Transaction
+    Kept as it came: in memory, a witness of many small parts takes fifteen times its bytes.
+    """
+
+    raw: bytes
+    txid: bytes
+    wtxid: bytes
+    prevouts: tuple[OutPoint, ...]
     peer_id: int
     expires_at: float
+
+    @property
+    def tx(self) -> Transaction:
+        """The transaction, read anew."""
+        return Transaction.parse(self.raw)
 
 
 class Orphans:
@@ -46,10 +57,11 @@ class Orphans:
         """Keep `tx`; False if it is here already or too large. Others may be dropped at random to make room."""
         if tx.wtxid in self._orphans or tx.weight > MAX_ORPHAN_WEIGHT:
             return False
-        self._orphans[tx.wtxid] = Orphan(tx, peer_id, now + ORPHAN_LIFETIME)
+        prevouts = tuple(txin.prevout for txin in tx.inputs)
+        self._orphans[tx.wtxid] = Orphan(tx.raw, tx.txid, tx.wtxid, prevouts, peer_id, now + ORPHAN_LIFETIME)
         self._txids[tx.txid] = self._txids.get(tx.txid, 0) + 1
-        for txin in tx.inputs:
-            self._spenders.setdefault(txin.prevout, {})[tx.wtxid] = None
+        for prevout in prevouts:
+            self._spenders.setdefault(prevout, {})[tx.wtxid] = None
         if len(self._orphans) > self._most:
             for wtxid in [each for each, orphan in self._orphans.items() if orphan.expires_at <= now]:
                 self.remove(wtxid)
@@ -62,14 +74,14 @@ class Orphans:
         orphan = self._orphans.pop(wtxid, None)
         if orphan is None:
             return
-        self._txids[orphan.tx.txid] -= 1
-        if not self._txids[orphan.tx.txid]:
-            del self._txids[orphan.tx.txid]
-        for txin in orphan.tx.inputs:
-            spenders = self._spenders[txin.prevout]
+        self._txids[orphan.txid] -= 1
+        if not self._txids[orphan.txid]:
+            del self._txids[orphan.txid]
+        for prevout in orphan.prevouts:
+            spenders = self._spenders[prevout]
             spenders.pop(wtxid, None)
             if not spenders:
-                del self._spenders[txin.prevout]
+                del self._spenders[prevout]
 
     def remove_peer(self, peer_id: int) -> None:
         """Forget what came from a peer that left."""

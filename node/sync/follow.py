@@ -218,7 +218,7 @@ class ChainSync:
         try:
             last = await chain.add_headers(headers, min_work_checked=True)
         except ValidationError as error:
-            log.info("invalid header received from %s: %s", peer, error)
+            log.debug("invalid header received from %s: %s", peer, error)  # it may repeat this without an end
             reason = punishment(error, inbound=peer.inbound)
             if reason is not None:
                 raise Misbehaving(f"invalid header received: {reason}") from None
@@ -292,7 +292,7 @@ class ChainSync:
             outcome = await chain.add_block(block, requested=requested, min_work_checked=enough)
         except ValidationError as error:
             self._sources.pop(block.hash, None)
-            log.info("block %s from %s refused: %s", block.hash[::-1].hex(), peer, error)
+            log.debug("block %s from %s refused: %s", block.hash[::-1].hex(), peer, error)
             reason = punishment(error, inbound=peer.inbound)
             if reason is not None:
                 raise Misbehaving(reason) from None

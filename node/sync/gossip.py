@@ -264,18 +264,19 @@ class TransactionGossip:
         waiting = self._orphans.children(tx)
         while waiting:
             orphan = waiting.pop()
-            if orphan.tx.wtxid not in self._orphans:
+            if orphan.wtxid not in self._orphans:
                 continue
+            tx = orphan.tx
             try:
-                await self._acceptance.accept(orphan.tx)
+                await self._acceptance.accept(tx)
             except ValidationError as error:
                 if error.fault is Fault.MISSING_INPUTS:
                     continue
-                self._remember_refusal(orphan.tx, error)
-                log.debug("orphan %s refused: %s", orphan.tx.txid[::-1].hex(), error)
+                self._remember_refusal(tx, error)
+                log.debug("orphan %s refused: %s", tx.txid[::-1].hex(), error)
             else:
-                waiting += self._orphans.children(orphan.tx)
-            self._orphans.remove(orphan.tx.wtxid)
+                waiting += self._orphans.children(tx)
+            self._orphans.remove(tx.wtxid)
 
     def _keep_orphan(self, peer: Peer, tx: Transaction) -> None:
         now = self._clock.now()

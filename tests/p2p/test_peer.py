@@ -1,6 +1,7 @@
 """One connection, talked to byte by byte in simulated time."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable
 from typing import Any
@@ -10,13 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wire import CALLER, MAGIC, Caller, node, until, version
 
+from altyn.consensus.block import Block as ConsensusBlock
 from altyn.consensus.block import Header
+from altyn.consensus.transaction import NULL_OUTPOINT, Transaction, TxIn, TxOut
 from altyn.node.testnet.clock import SimulatedLoop
 from altyn.p2p import messages
 from altyn.p2p.clock import SystemClock
 from altyn.p2p.errors import Disconnect, Misbehaving
 from altyn.p2p.framing.v1 import V1Framing
 from altyn.p2p.kinds import Permission
+from altyn.p2p.limits import MAX_UNSETTLED_BYTES_OF_ALL, MESSAGES_AT_ONCE
 from altyn.p2p.messages import MESSAGES, FeeFilter, GetAddr, Headers, Message, Ping, Pong, Verack
 from altyn.p2p.peer import OTHER, Peer, PeerSettings, Settlement
 
@@ -668,3 +672,51 @@ async def test_a_handler_is_called_for_one_message_at_a_time() -> None:
         start: Any = asyncio.get_running_loop().time()
         await caller.sync()
         assert asyncio.get_running_loop().time() - start >= 5
+
+
+async def test_a_flood_of_messages_that_make_nobody_wait_lets_others_run_in_between() -> None:
+    turns = [0]
+    tasks: list[asyncio.Task[None]] = []
+
+    async def others() -> None:
+        while turns[-1] < 1000:
+            turns.append(len(one.handler.messages))
+            await asyncio.sleep(0)
+
+    def answer(peer: Peer, message: Message) -> None:
+        if not tasks:
+            tasks.append(asyncio.create_task(others()))
+
+    async with node(answer) as one:
+        caller = await one.call()
+        await caller.handshake()
+        await caller.send(*[FeeFilter(number) for number in range(1000)])
+        await caller.sync()
+        await tasks[0]
+    assert max(after - before for before, after in itertools.pairwise(turns)) <= MESSAGES_AT_ONCE
+
+
+async def test_blocks_of_all_peers_wait_unread_while_too_many_are_being_worked_on() -> None:
+    release = asyncio.Event()
+    block = messages.Block(
+        ConsensusBlock(HEADER, [Transaction(1, [TxIn(NULL_OUTPOINT)], [TxOut(0, bytes(3_900_000))])])
+    )
+
+    def answer(peer: Peer, message: Message) -> Settlement | None:
+        return release.wait() if isinstance(message, messages.Block) else None  # type: ignore[return-value]
+
+    async with node(answer) as one:
+        callers = [await one.call() for _ in range(6)]
+        for caller in callers:
+            await caller.handshake()
+            await caller.send(block)
+        await until(lambda: len(one.handler.messages) >= 4)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert len(one.handler.messages) == MAX_UNSETTLED_BYTES_OF_ALL // 3_900_000 == 4
+        one.connections.disconnect(0)  # whoever leaves makes room
+        await until(lambda: len(one.handler.messages) == 5)
+        release.set()
+        await until(lambda: len(one.handler.messages) == 6)
+        for caller in callers[1:]:
+            await caller.sync()

@@ -1,5 +1,6 @@
 """Transactions that wait for their parents, within bounds."""
 
+import tracemalloc
 from random import Random
 
 import pytest
@@ -65,3 +66,18 @@ def test_a_block_takes_those_it_confirms_or_makes_impossible(orphans: Orphans) -
     orphans.remove_for_block([rival])
     assert len(orphans) == 0
     assert orphans.children(parent) == []
+
+
+def test_many_small_witness_parts_cost_their_bytes_and_not_a_multiple() -> None:
+    parent, child = family(0)
+    fat = Transaction(2, [child.inputs[0]._replace(witness=(b"ab",) * 130_000)], child.outputs)
+    kept = Orphans(Random(1))
+    tracemalloc.start()
+    try:
+        for number in range(10):
+            kept.add(Transaction.parse(fat.raw[:-4] + number.to_bytes(4, "little")), 1, now=0)
+        assert len(kept) == 10
+        assert tracemalloc.get_traced_memory()[0] < 1.5 * 10 * len(fat.raw)
+    finally:
+        tracemalloc.stop()
+    assert {orphan.tx.lock_time for orphan in kept.children(parent)} == set(range(10))
