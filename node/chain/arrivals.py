@@ -46,10 +46,19 @@ class Arrivals:
         return bool(self._queue)
 
     def put(self, block: Block, *, requested: bool, min_work_checked: bool) -> asyncio.Future[Outcome]:
-        """Queue a block; the future tells what became of it, or raises ValidationError."""
+        """Queue a block; the future tells what became of it, or raises ValidationError.
+
+        A block whose turn has not come when the future is cancelled is forgotten: peers that leave, leave nothing.
+        """
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._queue.append(Arrival(block, requested, min_work_checked, answer))
+        arrival = Arrival(block, requested, min_work_checked, answer)
+        self._queue.append(arrival)
+        answer.add_done_callback(lambda _: self._forget(arrival))
         return answer
+
+    def _forget(self, arrival: Arrival) -> None:
+        if arrival.answer.cancelled() and arrival in self._queue:
+            self._queue.remove(arrival)
 
     def next(self) -> Arrival:
         return self._queue.popleft()
