@@ -19,7 +19,7 @@ from altyn.node.chain.stores import Stores
 from altyn.node.chain.tree import Entry, HeaderTree
 from altyn.node.offload import Offload
 from altyn.node.storage.blocks import BlockFiles
-from altyn.node.storage.errors import StoreError
+from altyn.node.storage.errors import BlockNotStored, StoreError
 from altyn.node.storage.filters import FilterRecord, FilterStore
 from altyn.node.storage.rows import RowStore
 from altyn.node.storage.transactions import TransactionPosition, TransactionStore
@@ -202,7 +202,14 @@ def _next_to_index(index: ChainIndex, chain: IndexedChain) -> Entry | None:
 
 
 def _read_and_prepare(index: ChainIndex, chain: IndexedChain, entry: Entry) -> Any:
-    return index.prepare(entry, chain.read_block(entry), chain.read_spent(entry))
+    try:
+        block, spent = chain.read_block(entry), chain.read_spent(entry)
+    except BlockNotStored as error:
+        raise StoreError(
+            f"{index.title} best block of the index goes beyond pruned data. Please disable the index or reindex "
+            "(which will download the whole blockchain again)"
+        ) from error
+    return index.prepare(entry, block, spent)
 
 
 class FilterIndex:

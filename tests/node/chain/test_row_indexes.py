@@ -18,6 +18,9 @@ from altyn.consensus.muhash import MuHash
 from altyn.consensus.transaction import Coin, OutPoint, TxOut
 from altyn.node.chain.chain import Chain
 from altyn.node.chain.coin_statistics import CoinSetScan, coin_element
+from altyn.node.chain.indexes import catch_up
+from altyn.node.chain.tree import HAVE_BLOCK
+from altyn.node.offload import Inline
 from altyn.node.storage.errors import StoreError
 from altyn.node.storage.layout import encode_coin
 
@@ -271,6 +274,21 @@ async def test_blocks_without_rows_are_not_looked_at_again(open_chain: Any, add_
     async with open_chain(tmp_path, spender_index=True, background=False) as chain:
         assert chain.indexes.spenders.best is chain.tip
         assert not chain.indexes.are_dirty
+
+
+async def test_an_index_without_the_blocks_it_needs_says_what_to_do(
+    open_chain: Any, add_all: Any, tmp_path: Path
+) -> None:
+    async def make_room() -> None:
+        raise AssertionError("no block can be indexed")
+
+    async with open_chain(tmp_path) as chain:
+        await add_all(chain, BASE.line("a1..a3"))
+    async with open_chain(tmp_path, address_index=True, background=False) as chain:
+        chain.active(1).status &= ~HAVE_BLOCK
+        with pytest.raises(StoreError, match="addressindex best block of the index goes beyond pruned data"):
+            await catch_up(chain.indexes.addresses, chain, Inline(), make_room)
+        chain.active(1).status |= HAVE_BLOCK
 
 
 async def test_an_index_of_another_chain_is_refused(open_chain: Any, add_all: Any, tmp_path: Path) -> None:
