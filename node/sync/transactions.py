@@ -49,6 +49,10 @@ class _Transaction:
     best: int | None = None
 
 
+_Timer = tuple[float, int, int, bytes, _State]
+_SPARE_TIMERS = 10_000
+
+
 class TransactionRequests:
     """Asks for each announced transaction at one peer at a time.
 
@@ -61,7 +65,8 @@ class TransactionRequests:
         self._by_peer: dict[int, dict[bytes, None]] = {}
         self._best: dict[int, dict[bytes, None]] = {}
         self._in_flight: dict[int, int] = {}
-        self._timers: list[tuple[float, int, int, bytes, _State]] = []
+        self._timers: list[_Timer] = []
+        self._most_timers = _SPARE_TIMERS
         self._number = 0
 
     def __len__(self) -> int:
@@ -84,7 +89,7 @@ class TransactionRequests:
         rank = (not preferred, self._random.random())
         tx.announcements[peer_id] = _Announcement(is_wtxid, rank, self._number)
         self._by_peer.setdefault(peer_id, {})[tx_hash] = None
-        heapq.heappush(self._timers, (ready_at, self._number, peer_id, tx_hash, _State.WAITING))
+        self._set_timer((ready_at, self._number, peer_id, tx_hash, _State.WAITING))
 
     def requestable(self, peer_id: int, now: float) -> list[tuple[bytes, bool]]:
         """Return the hashes to ask of the peer now, each with whether it is a wtxid, in the order of announcement."""
@@ -104,7 +109,7 @@ class TransactionRequests:
         tx.requested = peer_id
         self._set_best(tx_hash, tx, None)
         self._in_flight[peer_id] = self._in_flight.get(peer_id, 0) + 1
-        heapq.heappush(self._timers, (expires_at, announcement.number, peer_id, tx_hash, _State.REQUESTED))
+        self._set_timer((expires_at, announcement.number, peer_id, tx_hash, _State.REQUESTED))
 
     def received(self, peer_id: int, tx_hash: bytes) -> None:
         """Note that the peer answered, be it with the transaction or with `notfound`."""
@@ -135,13 +140,28 @@ class TransactionRequests:
         for table in (self._by_peer, self._best, self._in_flight):
             table.pop(peer_id, None)
 
+    def _set_timer(self, timer: _Timer) -> None:
+        """Remember when to look again; throw away those without a meaning before they outnumber the others."""
+        heapq.heappush(self._timers, timer)
+        if len(self._timers) > self._most_timers:
+            self._timers = [each for each in self._timers if self._matters(each)]
+            heapq.heapify(self._timers)
+            self._most_timers = 2 * len(self._timers) + _SPARE_TIMERS
+
+    def _matters(self, timer: _Timer) -> bool:
+        _, number, peer_id, tx_hash, expected = timer
+        tx = self._transactions.get(tx_hash)
+        announcement = tx.announcements.get(peer_id) if tx else None
+        return announcement is not None and announcement.number == number and announcement.state is expected
+
     def _advance(self, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
-            _, number, peer_id, tx_hash, expected = heapq.heappop(self._timers)
-            tx = self._transactions.get(tx_hash)
-            announcement = tx.announcements.get(peer_id) if tx else None
-            if tx is None or announcement is None or announcement.number != number or announcement.state != expected:
+            timer = heapq.heappop(self._timers)
+            if not self._matters(timer):
                 continue
+            _, _, peer_id, tx_hash, expected = timer
+            tx = self._transactions[tx_hash]
+            announcement = tx.announcements[peer_id]
             if expected is _State.REQUESTED:
                 self._finish(tx_hash, tx, peer_id)
             else:

@@ -167,3 +167,13 @@ def test_recent_hashes_are_remembered_and_bounded() -> None:
     assert len(recent) <= 200
     recent.clear()
     assert items[-1] not in recent
+
+
+def test_what_is_announced_and_withdrawn_again_and_again_leaves_nothing_behind() -> None:
+    requests = TransactionRequests(Random(1))
+    for number in range(100_000):
+        tx_hash = number.to_bytes(32, "little")
+        requests.announced(1, tx_hash, is_wtxid=True, preferred=False, ready_at=2.0)
+        requests.received(1, tx_hash)
+    assert len(requests) == 0
+    assert len(requests._timers) <= 10_001
