@@ -72,6 +72,24 @@ class ConsoleFormatter(logging.Formatter):
         return text + "\n" + self.formatException(record.exc_info) if record.exc_info else text
 
 
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written, as on a full disk, says so once on standard error; the node goes on."""
+
+    _has_failed = False
+
+    def handleError(self, record: logging.LogRecord | None) -> None:  # noqa: N802 - logging's name
+        del record
+        if not self._has_failed:
+            self._has_failed = True
+            print(f"Error: {self.baseFilename} cannot be written: {sys.exception()}", file=sys.stderr)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError:  # lines that found no space before
+            self.handleError(None)
+
+
 @contextmanager
 def logging_to(settings: Settings, *, for_people: bool = False) -> Iterator[None]:
     """Send the log where the settings say; `for_people` shortens what goes to standard output. Raises SettingsError."""
@@ -85,7 +103,7 @@ def logging_to(settings: Settings, *, for_people: bool = False) -> Iterator[None
         if settings.shrinkdebugfile and not shown:
             _shrink(path)
         try:
-            handlers.append(logging.FileHandler(path, encoding="utf-8", errors="backslashreplace"))
+            handlers.append(_LogFile(path, encoding="utf-8", errors="backslashreplace"))
         except OSError as error:
             raise SettingsError(f"Could not open debug log file {path}") from error
     if settings.printtoconsole:

@@ -376,6 +376,9 @@ class Chain:
         except ValidationError as error:
             arrival.refuse(error)
             return
+        except StoreError as error:  # ends the node; who brought the block must not wait for ever
+            arrival.refuse(error)
+            raise
         self._arrivals.owe(arrival, entry, is_new=is_new)
         # A block that was there already is read again: this copy may differ from it in its witnesses.
         if is_new and entry.chain_tx_count:

@@ -1,12 +1,13 @@
 """The few things block files need of a file system, and one that lives in memory."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from altyn.node.storage.errors import StoreError
+from altyn.node.storage.errors import DISK_FULL, StoreError
 
 
 class Disk(Protocol):
@@ -48,7 +49,8 @@ class FolderDisk:
             finally:
                 os.close(handle)
         except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from error
+            reason = DISK_FULL if error.errno in {errno.ENOSPC, errno.EDQUOT} else error.strerror
+            raise StoreError(f"{path}: {reason}") from error
 
     def names(self) -> list[str]:
         return sorted(entry.name for entry in self._path.iterdir() if entry.is_file())

@@ -6,6 +6,10 @@ REINDEX_CHAINSTATE = "start again with --reindex-chainstate to rebuild the coins
 """What mends damaged coins."""
 
 
+DISK_FULL = "the disk is full: make room and start again, nothing that was accepted is lost"
+"""What to do when there is no space left."""
+
+
 class StoreError(Exception):
     """The disk, or what lies on it, is not as it must be: the node stops. The message says what to do."""
 

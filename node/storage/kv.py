@@ -1,5 +1,7 @@
 """An ordered map of bytes: LevelDB on disk, or a dictionary."""
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any, Protocol
 
 import plyvel
 
-from altyn.node.storage.errors import StoreError
+from altyn.node.storage.errors import DISK_FULL, StoreError
 
 
 class Batch(Protocol):
@@ -67,6 +69,8 @@ class LevelDb:
         except (plyvel.Error, OSError) as error:
             if "No such file" in str(error):
                 raise StoreError(f"{self._path} lacks a file ({error}): {self._remedy}") from error
+            if os.strerror(errno.ENOSPC) in str(error) or os.strerror(errno.EDQUOT) in str(error):
+                raise StoreError(f"{self._path}: {DISK_FULL}") from error
             raise StoreError(f"{self._path} cannot be used: {error}") from error
 
     def get(self, key: bytes) -> bytes | None:

@@ -1,37 +1,18 @@
 """A crash between two writes, or inside one, with and without what was not synced: the chain comes back and goes on."""
 
-import asyncio
-import dataclasses
 import os
 import random
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import builders
 import pytest
-from builders import coin, spend
+from crash_scenario import NETWORK, Scenario, go_on, opened, play
 from crash_stores import Batched, Machine, Reached, Step, Synced, Written
-from node_chain_tools import caught_up, coins_of, replay
+from node_chain_tools import coins_of
 
-from altyn.consensus.block import Block
-from altyn.consensus.errors import ValidationError
-from altyn.consensus.networks import REGTEST
-from altyn.consensus.secp256k1 import load
-from altyn.consensus.transaction import Coin, OutPoint
-from altyn.node.chain.chain import Chain, ChainOptions
-from altyn.node.chain.stores import Stores
-from altyn.node.events import BlockConnected, Events
-from altyn.node.offload import Inline
-from altyn.node.storage.folder import DataFolder
-from altyn.node.writer import Writer
-
-NETWORK = dataclasses.replace(REGTEST, coinbase_maturity=2)
-SMALL_FILES = 1500
-"""Bytes of a block file: about six blocks."""
 CASES = {"quick": 300, "slow": 5_000, "exhaustive": 1 << 30}[os.environ.get("ALTYN_EFFORT", "quick")]
 """Crashes to try, of some ten thousand there are."""
 LOG_CUTS = {"quick": 1, "slow": 15, "exhaustive": 1 << 30}[os.environ.get("ALTYN_EFFORT", "quick")]
@@ -40,113 +21,9 @@ SECTORS = (0, 16, 128, 512)
 """What a disk writes at once, in bytes; 0: it wrote nothing since it was synced."""
 
 
-class LateClock:
-    def now(self) -> float:
-        return REGTEST.genesis.header.time + 1e7
-
-    def monotonic(self) -> float:
-        return 0.0
-
-
-class Scenario:
-    """Blocks in portions, as they are handed in between two flushes, and the coins at each of them."""
-
-    def __init__(self) -> None:
-        drawing = builders.Drawing(NETWORK)
-        drawing.extend("g a1..a5")
-        drawing.extend("a5 a6", [spend(coin(drawing["a1"]))])
-        drawing.extend("a6 a7..a8")
-        drawing.extend("a5 b6", [spend(coin(drawing["a1"]), fee=7), spend(coin(drawing["a2"]))])
-        drawing.extend("b6 b7..b8")
-        drawing.extend("b8 b9", [spend(coin(drawing["b6"].transactions[2]))])
-        drawing.extend("b9 b10")
-        drawing.extend("b9 x10", fees=1)  # takes more than it may
-        drawing.extend("x10 x11")
-        drawing.extend("a8 c9..c10")
-        drawing.extend("c10 c11", [spend(coin(drawing["a3"]))])
-        drawing.extend("c11 c12..c13")
-        drawing.extend("b10 d11..d13")
-        drawing.extend("d13 d14", [spend([coin(drawing["b9"].transactions[1]), coin(drawing["b8"])])])
-        order = "a1 a2 a3 | a4 a5 a6 a7 a8 | b6 b7 b9 b8 | b10 x11 x10 c9 c10 c11 | c13 c12 d11 | d12 d13 d14"
-        self.portions = [portion.split() for portion in order.split("|")]
-        self.blocks = drawing
-        self.valid = [drawing[name] for portion in self.portions for name in portion if name[0] != "x"]
-        self.last = drawing["d14"]
-        self._parents = {block.hash: block for block in drawing.values()}
-
-    def coins(self, tip: bytes) -> dict[OutPoint, Coin]:
-        """Return what a replay from genesis leaves at a block."""
-        line: list[Block] = []
-        while tip != NETWORK.genesis.hash:
-            line.append(self._parents[tip])
-            tip = line[-1].header.prev_hash
-        return replay(reversed(line))
-
-    def height(self, block_hash: bytes) -> int:
-        """Return the height of a block, which tells its work too: all are equally hard here."""
-        height = 0
-        while block_hash != NETWORK.genesis.hash:
-            block_hash = self._parents[block_hash].header.prev_hash
-            height += 1
-        return height
-
-
 @pytest.fixture(scope="module")
 def scenario() -> Scenario:
     return Scenario()
-
-
-@asynccontextmanager
-async def opened(on: Machine | Path, checkpoint: Callable[[str], None] | None = None) -> AsyncIterator[Chain]:
-    """Open a chain on a machine, in whose journal it writes its tips, or in a real folder."""
-    writer, events = Writer(), Events()
-    options = ChainOptions(filter_index=True, transaction_index=True)
-    async with AsyncExitStack() as stack:
-        if isinstance(on, Path):
-            stores = Stores.open(stack.enter_context(DataFolder.open(on, NETWORK)))
-        else:
-            stores = Machine.stores(on, NETWORK, max_file_size=SMALL_FILES)
-            journal = on.journal
-
-            def told(event: object) -> None:
-                if isinstance(event, BlockConnected):
-                    journal.append(Reached(event.entry.hash))
-
-            events.subscribe(told)
-        chain = await stack.enter_async_context(
-            Chain.open(
-                NETWORK,
-                stores,
-                LateClock(),
-                writer,
-                offload=Inline(),
-                secp=load(),
-                events=events,
-                options=options,
-                checkpoint=checkpoint,
-            )
-        )
-        running = asyncio.create_task(writer.run())
-        try:
-            yield chain
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-
-
-async def play(scenario: Scenario, chain: Chain) -> None:
-    """Hand in all blocks, and flush after each portion."""
-    for names in scenario.portions:
-        blocks = [scenario.blocks[name] for name in names]
-        for block in sorted(blocks, key=lambda block: scenario.height(block.hash)):
-            await chain.add_headers([block.header])
-        for block in blocks:
-            try:
-                await chain.add_block(block)
-            except ValidationError:
-                assert block is scenario.blocks["x10"]
-        await chain.flush()
-    assert chain.tip.hash == scenario.last.hash
 
 
 async def recorded(scenario: Scenario) -> list[Step]:
@@ -188,22 +65,6 @@ def some(journal: list[Step], chance: random.Random) -> list[Crash]:
     chosen = {chance.choice(ones) for ones in by_step.values()}
     chosen |= set(chance.sample(every, max(0, CASES - len(chosen))))
     return sorted(chosen, key=every.index)
-
-
-async def go_on(scenario: Scenario, chain: Chain) -> None:
-    """Sync to the end, whatever is there already."""
-    for block in sorted(scenario.valid, key=lambda block: scenario.height(block.hash)):
-        await chain.add_headers([block.header])
-    for block in scenario.valid:
-        await chain.add_block(block)
-    assert chain.tip.hash == scenario.last.hash
-    assert coins_of(chain) == scenario.coins(chain.tip.hash)
-    background = asyncio.create_task(chain.run())
-    for index in (chain.filters, chain.transactions):
-        assert index is not None
-        await caught_up(chain, index)
-    background.cancel()
-    await asyncio.gather(background, return_exceptions=True)
 
 
 async def check(machine: Machine, scenario: Scenario, floor: bytes, chance: random.Random, again: bool) -> None:
