@@ -10,6 +10,7 @@ from altyn.node.chain.coin_statistics import CoinSetScan, CoinStatisticsIndex, T
 from altyn.node.chain.tree import Entry
 from altyn.node.offload import Offload
 from altyn.node.rpc.amounts import Amount
+from altyn.node.rpc.blockchain import EXAMPLE_HASH
 from altyn.node.rpc.errors import INTERNAL_ERROR, INVALID_ADDRESS_OR_KEY, INVALID_PARAMETER, RpcError
 from altyn.node.rpc.json_forms import display
 from altyn.node.rpc.method import Flag, Json, Parameter, Text, hash_from_json, integer, json_type, method
@@ -53,7 +54,7 @@ class CoinSetMethods:
             "unspendables" : {"genesis_block" : n, "bip30" : n, "scripts" : n, "unclaimed_rewards" : n}
           }
         }""",
-        example=("", '"none"', '"none" 1000', '"muhash" null true'),
+        example=("", '"none"', '"none" 1000', f"muhash '{EXAMPLE_HASH}'", "muhash null true"),
     )
     async def gettxoutsetinfo(
         self,
