@@ -41,6 +41,7 @@ class Arrivals:
     def __init__(self) -> None:
         self._queue: deque[Arrival] = deque()
         self._owed: dict[Entry, list[tuple[Arrival, bool]]] = {}
+        self._refused: dict[Entry, ValidationError] = {}
 
     def __bool__(self) -> bool:
         return bool(self._queue)
@@ -79,14 +80,19 @@ class Arrivals:
             self.answer(entry, is_active=True)
 
     def refuse(self, entry: Entry, error: ValidationError) -> None:
-        """Say that a block is invalid."""
-        for arrival, _ in self._owed.pop(entry, ()):
-            arrival.refuse(error)
+        """Note that a block is invalid: who brought it is told when the chain stands where it ends up without it."""
+        if entry in self._owed:
+            self._refused[entry] = error
 
     def answer_all(self, is_active: Callable[[Entry], bool]) -> None:
         """Answer whatever is owed."""
         for entry in list(self._owed):
-            self.answer(entry, is_active=is_active(entry))
+            error = self._refused.pop(entry, None)
+            if error is None:
+                self.answer(entry, is_active=is_active(entry))
+            else:
+                for arrival, _ in self._owed.pop(entry):
+                    arrival.refuse(error)
 
     def refuse_all(self, error: BaseException) -> None:
         """Tell everybody, also those whose turn has not come, that the chain is at its end."""
@@ -94,5 +100,6 @@ class Arrivals:
             for arrival, _ in owed:
                 arrival.refuse(error)
         self._owed.clear()
+        self._refused.clear()
         while self._queue:
             self.next().refuse(error)
