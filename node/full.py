@@ -3,14 +3,17 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from typing import Self
 
 from altyn.consensus import secp256k1
+from altyn.node.chain.caches import CachedSecp256k1, ScriptCache
 from altyn.node.chain.chain import Chain, ChainOptions
 from altyn.node.chain.indexes import FilterIndex
 from altyn.node.chain.reindex import ConnectProgress, forget_for_reindex, rebuild_index
 from altyn.node.chain.stores import Checkpoint, Stores
+from altyn.node.chain.verify import ScriptVerifier
+from altyn.node.chain.workers import Workers
 from altyn.node.events import Events, TipChanged
 from altyn.node.lifetime import NodeError, Surroundings, background, real_surroundings, worker_threads
 from altyn.node.mempool.accept import Acceptance
@@ -36,6 +39,9 @@ log = logging.getLogger(__name__)
 
 OUTBOUND_SLOTS = 11
 """Connections that are kept for those we open ourselves (Core)."""
+
+CACHE_BYTES = 16 << 20
+"""What the signatures known to be valid may take, and the same for the scripts (Core: half of -maxsigcachesize)."""
 
 
 class FullNode:
@@ -63,7 +69,8 @@ class FullNode:
         self.filters: FilterIndex | None = chain.filters
         """None unless -blockfilterindex."""
         self.mempool = Mempool(policy_limits(settings), clock, self.events)
-        self.acceptance = Acceptance(chain, self.mempool, writer, offload, secp)
+        signatures = CachedSecp256k1(secp, surroundings.random.randbytes(32), CACHE_BYTES)
+        self.acceptance = Acceptance(chain, self.mempool, writer, offload, signatures, chain.verifier.cache)
         chain.add_listener(ChainFollower(self.mempool, self.acceptance))
         room = Room(weight=settings.blockmaxweight)
         self.templates = ChainTemplates(chain, self.mempool, writer, clock, secp, room)
@@ -107,8 +114,11 @@ class FullNode:
         `beat`: see `SyncOptions`.
         """
         async with AsyncExitStack() as stack:
+            workers = None
             if surroundings is None:
                 threads = worker_threads(settings.par)
+                if threads > 2:  # with a single thread for scripts, a process beside it brings nothing
+                    workers = stack.enter_context(closing(Workers(threads - 1, settings.secp256k1)))
                 surroundings = await stack.enter_async_context(real_surroundings(threads, settings.mocktime))
             secp = secp256k1.load(settings.secp256k1)
             if surroundings.in_memory:
@@ -117,6 +127,12 @@ class FullNode:
                 folder = stack.enter_context(DataFolder.open(settings.datadir, settings.network))
                 stores = await _open_stores(folder, settings, surroundings, secp)
             writer, events = Writer(), Events()
+            verifier = ScriptVerifier(
+                surroundings.offload,
+                secp,
+                workers=workers,
+                cache=ScriptCache(surroundings.random.randbytes(32), CACHE_BYTES),
+            )
             done_connecting = events.subscribe(ConnectProgress())
             chain = await stack.enter_async_context(
                 Chain.open(
@@ -129,6 +145,7 @@ class FullNode:
                     events=events,
                     options=chain_options(settings),
                     checkpoint=checkpoint or _log_checkpoint,
+                    verifier=verifier,
                 )
             )
             done_connecting()

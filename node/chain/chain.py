@@ -98,7 +98,7 @@ class Chain:
         events: Events,
         options: ChainOptions,
         checkpoint: Checkpoint,
-        checker: Offload | None = None,
+        verifier: ScriptVerifier | None = None,
     ) -> None:
         """Use `open` instead."""
         self.network = network
@@ -115,8 +115,8 @@ class Chain:
         self._writer = writer
         self._offload = offload
         self._secp = secp
-        self._verifier = ScriptVerifier(checker or offload, secp)
-        self._pipeline = Pipeline(self.coins, network, self._blocks, offload, self._verifier, self._is_assumed_valid)
+        self.verifier = verifier or ScriptVerifier(offload, secp)
+        self._pipeline = Pipeline(self.coins, network, self._blocks, offload, self.verifier, self._is_assumed_valid)
         self._arrivals = Arrivals()
         self._arrivals_called = False
         self._at_hand: dict[Entry, Block] = {}
@@ -152,12 +152,12 @@ class Chain:
         events: Events | None = None,
         options: ChainOptions | None = None,
         checkpoint: Checkpoint | None = None,
-        checker: Offload | None = None,
+        verifier: ScriptVerifier | None = None,
     ) -> AsyncIterator[Self]:
         """Load a chain and go forward to its most work; on the way out write all and close `stores`.
 
-        `checker` runs the script checks, `offload` unless given: on threads of their own they keep nothing else
-        waiting. Nothing else may be using the writer before the body runs, nor after it. Raises StoreError.
+        `verifier` runs the script checks; left out, it is one on `offload`. Nothing else may be using the writer before
+        the body runs, nor after it. Raises StoreError.
         """
         self = cls(
             network,
@@ -169,7 +169,7 @@ class Chain:
             events or Events(),
             options or ChainOptions(),
             checkpoint or _no_checkpoint,
-            checker,
+            verifier,
         )
         try:
             await self._load()
@@ -413,7 +413,7 @@ class Chain:
             raise ValidationError("inconclusive-not-best-prevblk", fault=Fault.MISSING_PREVIOUS)
         check_header_in_context(block.header, self.tip, self.network, int(self._clock.now()))
         connection = await self._offload(self._check_whole, block, check_pow, check_merkle)
-        await self._verifier.verify(connection.checks)
+        await self.verifier.verify(connection.checks)
 
     def _check_whole(self, block: Block, check_pow: bool, check_merkle: bool) -> Connection:
         check_block(block, self.network, check_pow=check_pow, check_merkle=check_merkle, secp=self._secp)

@@ -11,6 +11,7 @@ from altyn.consensus.checks.transactions import (
     sequence_locks_met,
     sigop_cost,
 )
+from altyn.consensus.deployments import script_flags
 from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.limits import SEQUENCE_LOCKTIME_DISABLE_FLAG
 from altyn.consensus.script.errors import ScriptError
@@ -18,6 +19,7 @@ from altyn.consensus.script.flags import CLEANSTACK, MANDATORY, STANDARD, WITNES
 from altyn.consensus.script.sighash import SighashCache
 from altyn.consensus.secp256k1 import Secp256k1
 from altyn.consensus.transaction import Coin, OutPoint, Transaction
+from altyn.node.chain.caches import ScriptCache
 from altyn.node.chain.chain import Chain
 from altyn.node.chain.tree import Entry
 from altyn.node.mempool.policy import (
@@ -55,12 +57,22 @@ class Acceptance:
     those are named by hash.
     """
 
-    def __init__(self, chain: Chain, mempool: Mempool, writer: Writer, offload: Offload, secp: Secp256k1) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        mempool: Mempool,
+        writer: Writer,
+        offload: Offload,
+        secp: Secp256k1,
+        scripts: ScriptCache | None = None,
+    ) -> None:
+        """`scripts` learns what the next block need not check again; then `secp` should remember signatures."""
         self._chain = chain
         self._mempool = mempool
         self._writer = writer
         self._offload = offload
         self._secp = secp
+        self._scripts = scripts
 
     async def accept(self, tx: Transaction, *, test_only: bool = False, max_feerate: int = 0) -> MempoolEntry:
         """Let `tx` in and return its entry; with `test_only` only tell what the entry would be.
@@ -207,13 +219,22 @@ class Acceptance:
             raise too_low_to_relay
 
     async def _check_scripts(self, candidate: Candidate) -> None:
-        await self._offload(check_scripts, candidate.entry.tx, candidate.coins, self._secp)
+        tx, scripts = candidate.entry.tx, self._scripts
+        if scripts is None:
+            await self._offload(check_scripts, tx, candidate.coins, self._secp)
+            return
+        flags = script_flags(self._chain.network, candidate.tip.height + 1, b"")
+        if await self._offload(check_scripts, tx, candidate.coins, self._secp, flags):
+            scripts.add(tx.wtxid, flags)
 
 
-def check_scripts(tx: Transaction, coins: dict[OutPoint, Coin], secp: Secp256k1) -> None:
+def check_scripts(
+    tx: Transaction, coins: dict[OutPoint, Coin], secp: Secp256k1, block_flags: int | None = None
+) -> bool:
     """Run the scripts of all inputs under the rules of relay (Core: PolicyScriptChecks). Raises ValidationError.
 
-    The reason tells whether a block could hold the transaction nevertheless.
+    The reason tells whether a block could hold the transaction nevertheless. Return whether they pass under
+    `block_flags` too, by a second run (Core: ConsensusScriptChecks): False unless given.
     """
     cache = SighashCache(tx, [coins[txin.prevout].output for txin in tx.inputs])
     for index in range(len(tx.inputs)):
@@ -227,6 +248,9 @@ def check_scripts(tx: Transaction, coins: dict[OutPoint, Coin], secp: Secp256k1)
         if not tx.has_witness and _lacks_only_witness(tx, cache, secp):
             fault = Fault.WITNESS_STRIPPED
         raise ValidationError(reason, fault=fault)
+    return block_flags is not None and all(
+        _script_error(tx, index, cache, block_flags, secp) is None for index in range(len(tx.inputs))
+    )
 
 
 def _script_error(tx: Transaction, index: int, cache: SighashCache, flags: int, secp: Secp256k1) -> ScriptError | None:

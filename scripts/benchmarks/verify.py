@@ -23,6 +23,7 @@ from altyn.consensus.script.flags import MANDATORY
 from altyn.consensus.script.sighash import SighashCache
 from altyn.consensus.secp256k1 import load
 from altyn.node.chain.verify import ScriptVerifier
+from altyn.node.chain.workers import Workers
 from altyn.node.offload import Threads
 
 kernel: ModuleType | None
@@ -65,23 +66,30 @@ def one_thread(template: str, spends: Sequence[Spend], rounds: int) -> Case:
 
 
 def all_cores(spends: Sequence[Spend], rounds: int) -> list[Case]:
-    """Measure what more threads bring, as a node uses them, to us and to the kernel; all kinds of signatures mixed."""
-    workers = measure.cores()
-    single, many = Threads(1), Threads(workers)
+    """Measure what all processors bring, as a node uses them, to us and to the kernel; all kinds mixed."""
+    count = measure.cores()
+    single, many, workers = Threads(1), Threads(count), Workers(count, SECP.name)
 
-    def ours(threads: Threads) -> Job:
-        return lambda: asyncio.run(ScriptVerifier(threads, SECP).verify(checks_of(spends)))
+    def ours(threads: Threads, workers: Workers | None = None) -> Job:
+        return lambda: asyncio.run(ScriptVerifier(threads, SECP, workers=workers).verify(checks_of(spends)))
 
-    contestants: dict[str, list[Job]] = {"one thread": [ours(single)], "all cores": [ours(many)]}
+    contestants: dict[str, list[Job]] = {
+        "one thread": [ours(single)],
+        "all cores": [ours(many, workers)],
+        "threads": [ours(many)],
+    }
+    contestants["all cores"][0]()  # starts the processes
     if kernel is not None:
         prepared = [kernel.prepare(each) for each in spends]
         contestants["kernel, one thread"] = [lambda: spread(kernel.verify, prepared, 1)]
-        contestants["kernel, all cores"] = [lambda: spread(kernel.verify, prepared, workers)]
+        contestants["kernel, all cores"] = [lambda: spread(kernel.verify, prepared, count)]
     found = measure.rates(contestants, inputs_of(spends), rounds)
     single.close()
     many.close()
-    base = found["one thread"] if workers > 1 else None  # one processor: nothing to compare
+    workers.close()
+    base = found["one thread"] if count > 1 else None  # one processor: nothing to compare
     cases = [Case("all-cores", found["all cores"], UNIT, "one thread", base, SCALING_BAR)]
+    cases.append(Case("all-cores-threads", found["threads"], UNIT, "one thread", base))
     cases.append(Case("all-cores-kernel", found["all cores"], UNIT, KERNEL, found.get("kernel, all cores")))
     if kernel is not None:
         alone = found["kernel, one thread"]
@@ -154,6 +162,7 @@ def main() -> int:
     measure.end_progress()
     remarks = [
         "caches empty, no two inputs alike; all go through the interpreter: there are no shortcuts for templates",
+        "all-cores: as a node does it, by processes; all-cores-threads: the same by threads alone",
         "interpreter: a script of two hundred operations and no signature",
         "limit: libsecp256k1 alone reads a key and a signature and checks it; p2wsh-2of3 needs 2 or 3 of these, "
         "p2tr-script one and a commitment",
