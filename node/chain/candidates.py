@@ -11,6 +11,8 @@ class Candidates:
     def __init__(self, tree: HeaderTree, tip: Entry, sequence: int) -> None:
         """`sequence` is the next number to give out."""
         self._sequence = sequence
+        self._preferred = 0  # the sequence given out last to a preferred entry, and the tip's work then
+        self._preferred_at = 0
         self._entries = {entry for entry in tree if _is_possible(entry) and entry.chain_work >= tip.chain_work} | {tip}
         self._waiting: dict[Entry, list[Entry]] = {}  # stored blocks, by the parent that is not complete yet
         for entry in tree:
@@ -44,6 +46,18 @@ class Candidates:
     def left(self, *entries: Entry) -> None:
         """Keep the former and the new end of a chain that went back: it may have to return."""
         self._entries.update(entries)
+
+    def prefer(self, entry: Entry, tip: Entry) -> None:
+        """Let an entry win against others of its work; the last one preferred wins (Core: PreciousBlock)."""
+        if entry.chain_work < tip.chain_work:
+            return
+        if tip.chain_work > self._preferred_at:
+            self._preferred = 0
+        self._preferred_at = tip.chain_work
+        self._preferred -= 1
+        entry.sequence = self._preferred
+        if _is_possible(entry):
+            self._entries.add(entry)
 
     def drop_failed(self) -> None:
         self._entries = {entry for entry in self._entries if not entry.is_failed}

@@ -329,6 +329,10 @@ class Chain:
         """Forget that a block, those before it and those behind it were invalid, and look at them again."""
         await self._writer.do(lambda: self._reconsider(entry))
 
+    async def prefer(self, entry: Entry) -> None:
+        """Treat a block as if it had come before all others of its work (Core: PreciousBlock)."""
+        await self._writer.do(lambda: self._prefer(entry))
+
     async def flush(self) -> None:
         """Write all that is in memory, and return when it is durable. Reading goes on meanwhile. Raises StoreError."""
         await self._flusher.flush()
@@ -425,6 +429,10 @@ class Chain:
             await self._disconnect_tip()
         self._flusher.changed(*self.tree.mark_failed(entry))
         self._candidates.gather(self.tip, self.tree.tips())
+        await self._activate()
+
+    async def _prefer(self, entry: Entry) -> None:
+        self._candidates.prefer(entry, self.tip)
         await self._activate()
 
     async def _reconsider(self, entry: Entry) -> None:

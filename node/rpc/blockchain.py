@@ -321,6 +321,13 @@ class BlockchainMethods(BlockMethods):
         entry = find_entry(self._chain.tree, blockhash)
         await self._change(self._chain.reconsider(entry))
 
+    @method("Blockchain", result="null", example='"blockhash"')
+    async def preciousblock(
+        self, blockhash: Annotated[bytes, Hash("the hash of the block to mark as precious")]
+    ) -> None:
+        """Prefers a block over others of the same work, as if it had come first; forgotten at a restart."""
+        await self._change(self._chain.prefer(find_entry(self._chain.tree, blockhash)))
+
     @staticmethod
     async def _change(change: Awaitable[None]) -> None:
         try:

@@ -250,6 +250,7 @@ ERRORS: list[tuple[str, tuple[Any, ...]]] = [
     ("disconnectnode", ("", 99)),
     ("invalidateblock", (UNKNOWN,)),
     ("reconsiderblock", (UNKNOWN,)),
+    ("preciousblock", (UNKNOWN,)),
     ("setmocktime", (-1,)),
     ("getdeploymentinfo", (UNKNOWN,)),
     ("getindexinfo", (1,)),

@@ -331,3 +331,25 @@ async def test_a_chain_that_is_closed_takes_nothing(open_chain: Any) -> None:
         await chain.add_block(drawing["a1"])
     with pytest.raises(WriterStopped):
         await chain.add_block(drawing["a2"])
+
+
+async def test_a_preferred_block_wins_against_others_of_its_work_only(open_chain: Any, add_all: Any) -> None:
+    drawing = builders.chain("g a1..a3; a1 b2..b3; a1 c2..c3; c3 c4")
+    async with open_chain() as chain:
+        await add_all(chain, drawing.line("a1..a3 b2..b3 c2..c3"))
+        assert chain.tip.hash == drawing["a3"].hash
+        a, b, c = (chain.tree.get(drawing[name].hash) for name in ("a3", "b3", "c3"))
+        for entry in (b, c, a, c):  # each later wish overrides the earlier
+            await chain.prefer(entry)
+            assert chain.tip is entry
+        await chain.prefer(chain.tree.get(drawing["b2"].hash))  # has less work: nothing happens
+        assert chain.tip is c
+        assert coins_of(chain) == replay(drawing.line("a1 c2..c3"))
+        await chain.prefer(b)
+        await add_all(chain, drawing.line("c4"))  # work goes before any wish
+        await chain.prefer(b)
+        assert chain.tip.hash == drawing["c4"].hash
+        await chain.invalidate(chain.tip)
+        await chain.invalidate(b)
+        await chain.prefer(b)
+        assert chain.tip is c

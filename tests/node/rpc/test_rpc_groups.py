@@ -26,7 +26,8 @@ getblockchaininfo getbestblockhash getblockcount getblockhash getblockheader get
 gettxout getrawtransaction getmempoolinfo getrawmempool testmempoolaccept sendrawtransaction decoderawtransaction
 decodescript
 validateaddress getblocktemplate submitblock generatetoaddress getpeerinfo getnetworkinfo addnode disconnectnode
-invalidateblock reconsiderblock getdeploymentinfo syncwithvalidationinterfacequeue setmocktime uptime help stop
+invalidateblock reconsiderblock preciousblock getdeploymentinfo syncwithvalidationinterfacequeue setmocktime uptime
+help stop
 """
 RAW_TRUE = "bcrt1qft5p2uhsdcdc3l2ua4ap5qqfg4pjaqlp250x7us7a8qqhrxrxfsqseac85"
 """Pays to the witness script OP_TRUE: anybody may spend it."""
