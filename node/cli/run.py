@@ -11,7 +11,7 @@ from enum import Enum
 
 from altyn.node.chain.progress import SyncProgress
 from altyn.node.full import FullNode
-from altyn.node.lifetime import NodeError, background, calm_collector, real_surroundings, worker_threads
+from altyn.node.lifetime import NodeError, background, real_surroundings, tune_interpreter, worker_threads
 from altyn.node.light.node import LightNode
 from altyn.node.logs import TipLog, log_start, logging_to
 from altyn.node.options import SettingsError
@@ -54,7 +54,7 @@ def run(
 
     `arguments` are for the log. `wallets_folder` makes the empty folder that Core's tests look for.
     """
-    calm_collector()
+    tune_interpreter()
     try:
         with DataFolder.open(settings.datadir, settings.network):
             pass  # refused before anything is written into a folder that is not ours, or in use

@@ -21,7 +21,7 @@ from altyn.consensus.secp256k1 import load
 from altyn.node.chain.chain import Chain
 from altyn.node.chain.stores import Stores
 from altyn.node.full import FullNode
-from altyn.node.lifetime import background, calm_collector, real_surroundings, worker_threads
+from altyn.node.lifetime import background, real_surroundings, tune_interpreter, worker_threads
 from altyn.node.offload import Offload
 from altyn.node.settings import load as load_settings
 from altyn.node.storage.folder import DataFolder
@@ -174,7 +174,7 @@ def kernel(path: Path, folder: Path) -> None:
 
 
 def main() -> None:
-    calm_collector()
+    tune_interpreter()
     name, *arguments = sys.argv[1:]
     folder = Path(arguments[-1])
     match name:
