@@ -67,7 +67,7 @@ class AddressIndex(RowIndex):
 
         `view` is the index's. Blocking, on any thread. Raises StoreError.
         """
-        for rest, value in self.find(ADDRESS + sha256(script)):
+        for rest, value in self.group(ADDRESS + sha256(script)):
             height, tag, number = ROW_TRANSACTION.unpack(rest)
             if height > view.height:
                 return

@@ -13,24 +13,23 @@ from altyn.consensus.networks import Network
 from altyn.consensus.transaction import Coin, Transaction
 from altyn.node.chain.addresses import AddressIndex
 from altyn.node.chain.coin_statistics import CoinStatisticsIndex
-from altyn.node.chain.rows import entry_of
+from altyn.node.chain.rows import NewRows, RowIndex, entry_of
 from altyn.node.chain.spenders import SpenderIndex
 from altyn.node.chain.stores import Stores
 from altyn.node.chain.tree import Entry, HeaderTree
 from altyn.node.offload import Offload
-from altyn.node.storage.blocks import BlockFiles
+from altyn.node.storage.blocks import BlockFiles, FilePosition
 from altyn.node.storage.errors import BlockNotStored, StoreError
 from altyn.node.storage.filters import FilterRecord, FilterStore
+from altyn.node.storage.layout import TRANSACTION, TRANSACTION_VALUE
 from altyn.node.storage.rows import RowStore
-from altyn.node.storage.transactions import TransactionPosition, TransactionStore
 
 log = logging.getLogger(__name__)
 
 _PROGRESS_INTERVAL = 10.0
 """Seconds between log lines of an index that catches up."""
 _FILTER_COST = 400
-_TRANSACTION_COST = 330
-"""Bytes that a waiting filter takes beside its own, and a waiting position."""
+"""Bytes that a waiting filter takes beside its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ class Indexes:
     def open(self, options: IndexOptions, stores: Stores, tree: HeaderTree, network: Network) -> None:
         """Open those that `options` ask for; each has at least genesis from now on. Raises StoreError."""
         if options.transaction_index:
-            positions = TransactionStore(stores.open_index(TransactionIndex.name))
+            positions = RowStore(stores.open_index(TransactionIndex.name))
             self.transactions = TransactionIndex(positions, tree, stores.files)
             self.add(self.transactions)
         if options.coin_statistics_index:
@@ -269,61 +268,38 @@ class FilterIndex:
         self._frozen = {}
 
 
-class TransactionIndex:
-    """Where each transaction of the active chain lies in the block files (Core: txindex)."""
+class TransactionIndex(RowIndex):
+    """Where each transaction of the active chain lies in the block files (Core: txindex).
+
+    A transaction of a block that left the active chain keeps its place until another block has it.
+    """
 
     name = "transactions"
     title = "txindex"
 
-    def __init__(self, store: TransactionStore, tree: HeaderTree, files: BlockFiles) -> None:
-        self._store = store
+    def __init__(self, store: RowStore, tree: HeaderTree, files: BlockFiles) -> None:
+        super().__init__(store, tree)
         self._files = files
-        self._pending: dict[bytes, TransactionPosition] = {}
-        self._frozen: dict[bytes, TransactionPosition] = {}
-        self._frozen_best: Entry | None = None
-        self.best = entry_of(store.best_block, tree, self.name)
-        self.size = 0
 
     def find(self, txid: bytes) -> tuple[Transaction, bytes] | None:
         """Return a transaction and the hash of a block that has it; blocking. Raises StoreError."""
-        position = self._pending.get(txid) or self._frozen.get(txid) or self._store.get(txid)
-        if position is None:
+        value = self.at(TRANSACTION + txid)
+        if value is None:
             return None
-        data = self._files.read_block(position.block)
-        tx, _ = Transaction.parse_from(data, position.offset)
+        file, offset, tx_offset = TRANSACTION_VALUE.unpack(value)
+        data = self._files.read_block(FilePosition(file, offset))
+        tx, _ = Transaction.parse_from(data, tx_offset)
         if tx.txid != txid:
             raise StoreError("the transaction index is damaged: delete indexes/transactions to build it anew")
         return tx, Header.parse(data[:HEADER_SIZE]).hash
 
-    def prepare(
-        self, entry: Entry, block: Block, spent: Sequence[Sequence[Coin]]
-    ) -> list[tuple[bytes, TransactionPosition]]:
+    def prepare(self, entry: Entry, block: Block, spent: Sequence[Sequence[Coin]]) -> NewRows:
         del spent
         assert entry.block_position is not None
+        file, block_offset = entry.block_position
         offset = HEADER_SIZE + len(compact_size(len(block.transactions)))
-        records = []
+        rows = {}
         for tx in block.transactions:
-            records.append((tx.txid, TransactionPosition(entry.block_position, offset)))
+            rows[TRANSACTION + tx.txid] = TRANSACTION_VALUE.pack(file, block_offset, offset)
             offset += len(tx.raw)
-        return records
-
-    def commit(self, entry: Entry, prepared: list[tuple[bytes, TransactionPosition]]) -> None:
-        self._pending.update(prepared)
-        self.size += _TRANSACTION_COST * len(prepared)
-        self.best = entry
-
-    @property
-    def is_dirty(self) -> bool:
-        return bool(self._pending)
-
-    def freeze(self) -> None:
-        self._frozen, self._pending = self._pending, {}
-        self._frozen_best = self.best
-        self.size = 0
-
-    def write(self) -> None:
-        if self._frozen_best is not None and self._frozen:
-            self._store.write(self._frozen_best.hash, self._frozen.items())
-
-    def thaw(self) -> None:
-        self._frozen = {}
+        return NewRows.of(rows)

@@ -61,7 +61,7 @@ class RowIndex:
         assert self.best is not None
         return HeaderTree.fork_point(self.best, tip)
 
-    def find(self, group: bytes) -> list[Row]:
+    def group(self, group: bytes) -> list[Row]:
         """Return the rows of a group, in order, of all branches; blocking, on any thread. Raises StoreError."""
         size, rows = len(group), {}
         # In the direction in which rows move, so that none is missed on its way; some may be seen twice.
@@ -74,7 +74,7 @@ class RowIndex:
         return sorted(rows.items())
 
     def at(self, key: bytes) -> bytes | None:
-        """Return the value of one row by its whole key; as `find`."""
+        """Return the value of one row by its whole key; as `group`."""
         return self._waiting.get(key) or self._frozen.get(key) or self._store.get(key)
 
     @property

@@ -8,7 +8,7 @@ from altyn.node.storage.filters import FilterRecord, FilterStore
 from altyn.node.storage.headers import HeaderRecord, HeaderStore
 from altyn.node.storage.kv import Memory
 from altyn.node.storage.layout import decode_coin, encode_coin
-from altyn.node.storage.transactions import TransactionPosition, TransactionStore
+from altyn.node.storage.rows import RowStore
 
 COINS = {
     OutPoint.make(bytes([number]) * 32, number): Coin(
@@ -56,9 +56,10 @@ def test_filters_are_found_by_block() -> None:
     assert store.best_block == b"\1" * 32
 
 
-def test_transactions_are_found_by_id() -> None:
-    store = TransactionStore(Memory())
-    position = TransactionPosition(FilePosition(1, 2), 3)
-    store.write(b"\1" * 32, [(b"\5" * 32, position)])
-    assert store.get(b"\5" * 32) == position
-    assert store.get(b"\6" * 32) is None
+def test_rows_are_found_by_group_and_by_key() -> None:
+    store = RowStore(Memory())
+    store.write(b"\1" * 32, {b"ga\2": b"two", b"ga\1": b"one", b"gb\1": b"other"})
+    assert list(store.find(b"ga")) == [(b"\1", b"one"), (b"\2", b"two")]
+    assert store.get(b"gb\1") == b"other"
+    assert store.get(b"gb") is None
+    assert store.best_block == b"\1" * 32
