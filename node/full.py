@@ -4,12 +4,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from pathlib import Path
 from typing import Self
 
 from altyn.consensus import secp256k1
 from altyn.node.chain.caches import CachedSecp256k1, ScriptCache
 from altyn.node.chain.chain import Chain, ChainOptions
 from altyn.node.chain.indexes import FilterIndex
+from altyn.node.chain.import_file import import_file
 from altyn.node.chain.reindex import ConnectProgress, forget_for_reindex, rebuild_index
 from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.chain.verify import ScriptVerifier
@@ -151,7 +153,9 @@ class FullNode:
             done_connecting()
             node = cls(settings, surroundings, chain, writer, secp, beat)
             log.info("chain %s at height %d, %s", settings.network.chain, chain.tip.height, chain.tip.hash[::-1].hex())
-            async with background(writer.run(), chain.run(), node.sync.run(node.events), node.connections.run()):
+            async with background(
+                writer.run(), chain.run(), node.sync.run(node.events), node.connections.run(), node._import_files()
+            ):
                 await node._meet_peers()
                 node.events.subscribe(node._watch_height)
                 yield node
@@ -164,6 +168,10 @@ class FullNode:
     def stop(self) -> None:
         """Let `run` return; does nothing else, and returns at once."""
         self._told_to_stop.set()
+
+    async def _import_files(self) -> None:
+        for name in self.settings.loadblock:
+            await import_file(Path(name), self.chain, self.offload)
 
     async def _meet_peers(self) -> None:
         await listen(self.connections, self.settings)

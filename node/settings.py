@@ -40,7 +40,7 @@ _ACCEPTED_NAMES = """
 addresstype alertnotify allowignoredconf asmap bantime blockmintxfee blocknotify blockreconstructionextratxn blocksxor
 blockversion capturemessages changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints
 deprecatedrpc disablewallet discover dns dnsseed externalip fallbackfee fastprune fixedseeds forcednsseed
-i2pacceptincoming keypool listenonion loadblock logips loglevel loglevelalways logsourcelocations maxapsfee maxorphantx
+i2pacceptincoming keypool listenonion logips loglevel loglevelalways logsourcelocations maxapsfee maxorphantx
 maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget mintxfee natpmp onlynet paytxfee peerbloomfilters
 persistmempool printpriority proxyrandomize prune rest rpcdoccheck seednode settings
 shutdownnotify spendzeroconfchange startupnotify stopafterblockimport test torcontrol txconfirmtarget txreconciliation
@@ -115,6 +115,9 @@ class Settings:
     )
     txospenderindex: bool = option(
         False, "Keep an index of which transaction spends an output", group="Storage", common=True
+    )
+    loadblock: tuple[str, ...] = option(
+        (), "File of blocks to import: bootstrap.dat, or one of Core's", group="Storage", value_name="file", common=True
     )
     reindex: bool = option(
         False, "Build the block index, coins and indexes anew from the block files", group="Storage", common=True

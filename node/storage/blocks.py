@@ -79,6 +79,15 @@ class BlockFiles:
             raise _damaged(name, position.offset)
         return data
 
+    def records(self, name: str) -> Iterator[tuple[int, bytes]]:
+        """Go through the blocks of any file of the folder: where their data lies, and the data. Raises StoreError."""
+        for position, data in self._records_behind(name, 0, 0):
+            yield position.offset, data
+
+    def read_at(self, name: str, offset: int) -> bytes:
+        """Return the block that `records` found at `offset`. Raises StoreError."""
+        return self._read(name, offset, MAX_BLOCK_SERIALIZED_SIZE)
+
     def sync(self) -> None:
         """Make all that was written last through a crash of the machine. Raises StoreError."""
         while self._unsynced:
