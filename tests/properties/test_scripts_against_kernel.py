@@ -1,4 +1,8 @@
-"""Our verdict on generated spends is that of libbitcoinkernel, for all flags that it knows."""
+"""Our verdict on generated spends is that of libbitcoinkernel, for all flags that it knows.
+
+The other flags only ever refuse more: with some of them too, what passes must pass without. That is how the errors of
+policy come into the table of what was reached, which is printed.
+"""
 
 import random
 from collections import Counter
@@ -7,12 +11,15 @@ from typing import Any, NamedTuple
 
 import pbk
 import pbk.script
+import pytest
 from hypothesis import settings
 from script_spends import AMOUNT, KEY, LONG_KEY, SECP, SECRET, result
 
 from altyn.consensus.hashes import hash160, ripemd160
 from altyn.consensus.script import flags as flag
-from altyn.consensus.script.opcodes import push, push_number
+from altyn.consensus.script import interpreter, verify
+from altyn.consensus.script.errors import ScriptError, ScriptErrorCode
+from altyn.consensus.script.opcodes import NAMES, push, push_number, script_operations
 from altyn.consensus.script.sighash import SighashCache
 from altyn.consensus.script.taproot import Leaf, control_block, leaf_hash, output_key, output_secret
 from altyn.consensus.script.templates import multisig, p2pkh, p2sh_of, p2tr, p2wpkh, p2wsh_of
@@ -32,6 +39,62 @@ NUMBERS = [-1, 0, 1, 2, 3, 16, 17, 127, 128, -255, 2**31 - 1, 2**31]
 ELEMENTS = [b"", b"\x01", b"\x02", b"\x80", b"\0", b"\x81", b"\x50", KEY, KEY[1:], b"secret", bytes(520), bytes(521)]
 KNOWN = [*range(0x51, 0x62), 0x63, 0x67, 0x68, *range(0x6B, 0x7E), 0x82, 0x87, *range(0x8F, 0x95), *range(0x9A, 0xB0)]
 HASH_TYPES = [1, 1, 1, 1, 2, 3, 0x81, 0x82, 0x83, 0, 4, 0x41]
+
+OTHER_FLAGS = [bit for bit in flag.FLAGS.values() if bit and bit not in KERNEL_FLAGS]
+PROVOCATIONS = [
+    from_asm("1 RETURN"),
+    b"\x61" * 202 + b"\x51",
+    b"\x51" * 1001,
+    b"\x00" + push(bytes(520)) * 20 + b"\x51",
+    from_asm("0 VERIFY 1"),
+    from_asm("-1 CHECKLOCKTIMEVERIFY"),
+    from_asm("-1 CHECKSEQUENCEVERIFY"),
+    from_asm("0 2 1 1 CHECKMULTISIG"),
+    from_asm("0 0 21 CHECKMULTISIG"),
+    from_asm("0 -1 0 CHECKMULTISIG"),
+    from_asm("0 0 1 1 CHECKMULTISIG"),
+    from_asm("1 0 0 CHECKMULTISIG"),
+    from_asm("0 0 0 CHECKMULTISIGVERIFY 1"),
+    from_asm("0 0 1 1 1 CHECKMULTISIGVERIFY 1"),
+    from_asm("0 0 CHECKSIG NOT"),
+    from_asm("0 0 0 CHECKSIGADD"),
+    push(b"\x30\x06\x02\x01\x01\x02\x01\x01\x01") + push(KEY) + b"\xac\x91",
+    push(b"\x30\x06\x02\x01\x01\x02\x01\x01\x05") + push(KEY) + b"\xac\x91",
+    push(b"\x30\x25\x02\x01\x01\x02\x20" + b"\x7f" + b"\xff" * 31 + b"\x01") + push(KEY) + b"\xac\x91",
+    b"\x00" + push(b"\x06" + LONG_KEY[1:]) + b"\xac\x91",
+    b"\x00" + push(b"\x05" + KEY[1:]) + b"\xac\x91",
+    b"\x00" + push(LONG_KEY) + b"\xac\x91",
+    b"\x4c\x01\x51",
+    b"\x4d\x01\x00\x51",
+    b"\x4e\x01\x00\x00\x00\x51",
+    from_asm("2 IF 1 ELSE 1 ENDIF"),
+    from_asm("0 NOTIF CODESEPARATOR 1 ENDIF"),
+    b"\x01\x00\x63\x51\x67\x51\x68",
+    b"\xac",
+    *[b"\x00" + push(key) + b"\xac" for key in (b"", b"\x02", KEY, KEY[1:])],
+    *[b"\x01\x01" + push(key) + b"\xac" for key in (b"", b"\x02", KEY, KEY[1:])],
+    *[bytes((0x51, opcode)) for opcode in range(0x4F, 0x100)],
+    *[bytes((0x00, 0x63, opcode, 0x68, 0x51)) for opcode in range(0x4F, 0x100)],
+    *[from_asm("1 2 3 4 5 6") + bytes((opcode,)) for opcode in range(0x6B, 0xBB)],
+    push(b"\x30\x06\x02\x01\x01\x02\x01\x01\x01") * 2 + push(KEY) + b"\xac\x91",
+]
+"""Scripts that reach what random ones hardly do: limits, forms, and every opcode."""
+AS_IT_IS = -1
+"""A wrapping: the script is the output."""
+OUTPUTS = [
+    (b"\x00\x02ab", b""),
+    (b"\x52\x02ab", b""),
+    (b"\x60\x28" + b"x" * 40, b""),
+    (b"\x51\x02\x4e\x73", b""),
+    (b"\x00\x20" + bytes(31) + b"\x01", b""),
+    (b"\x00\x14" + bytes(19) + b"\x01", b"\x51"),
+    (p2sh_of(p2wsh_of(b"\x51")), b"\x51" + push(p2wsh_of(b"\x51"))),
+    (p2sh_of(b"\x51"), b"\x61" + push(b"\x51")),
+    (b"\x51", b"\x51\x61"),
+]
+"""Outputs with the scriptSig that spends them, for what is wrong outside of scripts."""
+SHOWN = [0, 1, *range(76, 256)]
+"""Opcodes of the table: those between push other sizes."""
 
 Signer = Callable[[bytes], bytes]
 """From a secret to a signature with its hash type."""
@@ -55,6 +118,11 @@ class Generator:
         if chosen & flag.TAPROOT:
             chosen |= flag.WITNESS
         return chosen | flag.P2SH if chosen & flag.WITNESS else chosen
+
+    def more_flags(self, chosen: int) -> int:
+        """Return `chosen` with some of the flags that the kernel does not know."""
+        chosen |= sum(bit for bit in OTHER_FLAGS if self.random.random() < 0.3)
+        return chosen | flag.P2SH | flag.WITNESS if chosen & flag.CLEANSTACK else chosen
 
     def template(self, tapscript: bool) -> tuple[bytes, Callable[[Signer], list[bytes]]]:
         """Return a script and what makes its arguments."""
@@ -104,7 +172,8 @@ class Generator:
     def element(self) -> bytes:
         return self.random.choice(ELEMENTS)
 
-    def spend(self) -> Spend:
+    def spend(self, script: bytes | None = None, wrapping: int | None = None, script_sig: bytes = b"") -> Spend:
+        """Draw a spend; of `script` in `wrapping` if these are given, unharmed."""
         draw = self.random.choice
         inputs = [
             TxIn(OutPoint.make(bytes((n + 1,)) * 32, n), b"", draw([0, 5, 1 << 22, 0xFFFFFFFE, 0xFFFFFFFF]))
@@ -112,14 +181,15 @@ class Generator:
         ]
         outputs = [TxOut(n, bytes((0x51,)) * n) for n in range(draw([1, 1, 2, 3]))]
         tx = Transaction(draw([1, 2, 2]), inputs, outputs, draw([0, 5, 500_000_000]))
-        wrapping = self.random.randrange(7)
-        script, arguments = self.template(tapscript=wrapping == 6)
-        output, script_sig, witness = self.wrap(tx, wrapping, script, arguments)
-        harm = self.random.random()
-        if harm < 0.3:
-            script_sig, witness = self.damage(script_sig), self.damage_stack(witness)
-        elif harm < 0.45:
-            output = self.damage(output)
+        if script is None or wrapping is None:
+            wrapping = self.random.randrange(7)
+            script, arguments = self.template(tapscript=wrapping == 6)
+            output, script_sig, witness = self.wrap(tx, wrapping, script, arguments)
+            output, script_sig, witness = self.harm(output, script_sig, witness)
+        elif wrapping == AS_IT_IS:
+            output, witness = script, []
+        else:
+            output, script_sig, witness = self.wrap(tx, wrapping, script, lambda _: [])
         inputs[0] = inputs[0]._replace(script_sig=script_sig, witness=tuple(witness))
         others = [TxOut(7, b"\x51")] * (len(inputs) - 1)
         return Spend(Transaction(tx.version, inputs, outputs, tx.lock_time), [TxOut(AMOUNT, output), *others])
@@ -163,6 +233,13 @@ class Generator:
         signer = taproot(p2tr(key), leaf_hash(script, leaf.version))
         return p2tr(key), b"", [*arguments(signer), script, control_block(KEY[1:], parity, leaf, b"")]
 
+    def harm(self, output: bytes, script_sig: bytes, witness: list[bytes]) -> tuple[bytes, bytes, list[bytes]]:
+        """Leave as it is, or damage one side."""
+        roll = self.random.random()
+        if roll < 0.3:
+            return output, self.damage(script_sig), self.damage_stack(witness)
+        return (self.damage(output) if roll < 0.45 else output), script_sig, witness
+
     def damage(self, data: bytes) -> bytes:
         if not data:
             return data
@@ -196,14 +273,76 @@ def kernel_accepts(spend: Spend, flags: int) -> bool:
     return bool(script.verify(AMOUNT, tx, shared, 0, pbk.ScriptVerificationFlags(flags)))
 
 
-def test_verdicts_are_those_of_libbitcoinkernel() -> None:
-    seen: Counter[str] = Counter()
+class Table:
+    """What was reached: opcodes of the scripts that ran, by whether the spend passed, and results."""
+
+    def __init__(self) -> None:
+        self.passed: Counter[int] = Counter()
+        self.refused: Counter[int] = Counter()
+        self.results: Counter[str] = Counter()
+        self.policy: Counter[str] = Counter()
+
+    def note(self, scripts: Sequence[bytes], ours: str) -> None:
+        self.results[ours] += 1
+        for script in scripts:
+            try:
+                for opcode, _, _ in script_operations(script):
+                    (self.passed if ours == "OK" else self.refused)[opcode] += 1
+            except ScriptError:
+                pass
+
+    def __str__(self) -> str:
+        lines = ["result: consensus flags, with policy flags"]
+        for code in ScriptErrorCode:
+            lines.append(f"  {code.name}: {self.results[code.name]}, {self.policy[code.name]}")
+        lines.append("opcode: in spends accepted, refused")
+        for opcode in SHOWN:
+            name = NAMES.get(opcode, f"0x{opcode:02x}")
+            lines.append(f"  {name}: {self.passed[opcode]}, {self.refused[opcode]}")
+        return "\n".join(lines)
+
+
+def test_verdicts_are_those_of_libbitcoinkernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table()
+    ran: list[bytes] = []
+    evaluate = interpreter.evaluate
+
+    def noting(stack: list[bytes], script: bytes, *rest: Any) -> None:
+        ran.append(script)
+        evaluate(stack, script, *rest)
+
+    monkeypatch.setattr(verify, "evaluate", noting)
+
+    def compare(spend: Spend, flags: int, more: int, name: str) -> None:
+        script = spend.spent[0].script_pubkey
+        ran.clear()
+        ours = result(spend.tx, script, flags, spend.spent)
+        table.note(ran, ours)
+        assert (ours == "OK") is kernel_accepts(spend, flags), f"{name}: {ours} under {flag.flag_names(flags)}"
+        strict = result(spend.tx, script, more, spend.spent)
+        table.policy[strict] += 1
+        if strict == "OK":
+            fewer = more & sum(KERNEL_FLAGS)
+            assert result(spend.tx, script, fewer, spend.spent) == "OK", f"{name} under {flag.flag_names(more)}"
+
     for seed in range(CASES):
         generator = Generator(seed)
         spend, flags = generator.spend(), generator.flags()
-        ours = result(spend.tx, spend.spent[0].script_pubkey, flags, spend.spent)
-        seen[ours] += 1
-        assert (ours == "OK") is kernel_accepts(spend, flags), f"seed {seed}: {ours} under {flag.flag_names(flags)}"
-    print(dict(seen.most_common()))
-    assert seen["OK"] > CASES * 0.3
-    assert len(seen) > 20
+        compare(spend, flags, generator.more_flags(flags), f"seed {seed}")
+    assert table.results["OK"] > CASES * 0.3
+
+    generator = Generator(0)
+    everything = sum(KERNEL_FLAGS)
+    for script in PROVOCATIONS:
+        for wrapping in (0, 1, 2, 6):
+            spend = generator.spend(script, wrapping)
+            for more in (flag.STANDARD, generator.more_flags(everything)):
+                compare(spend, everything, more, f"{script.hex()} in wrapping {wrapping}")
+    for script, script_sig in OUTPUTS:
+        compare(generator.spend(script, AS_IT_IS, script_sig), everything, flag.STANDARD, script.hex())
+
+    print(table)
+    missed = {code.name for code in ScriptErrorCode if not table.results[code.name] and not table.policy[code.name]}
+    assert not missed
+    unseen = [opcode for opcode in SHOWN if not table.passed[opcode] + table.refused[opcode]]
+    assert not unseen
