@@ -24,7 +24,7 @@ from altyn.node.settings import Settings
 from altyn.node.storage.errors import StoreError
 from altyn.node.storage.folder import DataFolder
 
-FLIPS = {"quick": 6, "slow": 200, "exhaustive": 2000}[os.environ.get("ALTYN_EFFORT", "quick")]
+FLIPS = {"quick": 6, "slow": 100, "exhaustive": 1000}[os.environ.get("ALTYN_EFFORT", "quick")]
 NOW = 2_000_000_000.0
 Opened = Callable[[Path], Any]
 
