@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Self
 
@@ -14,10 +14,9 @@ from altyn.node.chain.indexes import FilterIndex
 from altyn.node.chain.import_file import import_file
 from altyn.node.chain.reindex import ConnectProgress, forget_for_reindex, rebuild_index
 from altyn.node.chain.stores import Checkpoint, Stores
-from altyn.node.chain.verify import ScriptVerifier
-from altyn.node.chain.workers import Workers
+from altyn.node.chain.verify import ScriptVerifier, in_processes
 from altyn.node.events import Events, TipChanged
-from altyn.node.lifetime import NodeError, Surroundings, background, real_surroundings, worker_threads
+from altyn.node.lifetime import NodeError, Surroundings, background, real_surroundings, script_checkers, worker_threads
 from altyn.node.mempool.accept import Acceptance
 from altyn.node.mempool.follow import ChainFollower
 from altyn.node.mempool.policy import PolicyLimits
@@ -116,11 +115,8 @@ class FullNode:
         `beat`: see `SyncOptions`.
         """
         async with AsyncExitStack() as stack:
-            workers = None
             if surroundings is None:
                 threads = worker_threads(settings.par)
-                if threads > 2:  # with a single thread for scripts, a process beside it brings nothing
-                    workers = stack.enter_context(closing(Workers(threads - 1, settings.secp256k1)))
                 surroundings = await stack.enter_async_context(real_surroundings(threads, settings.mocktime))
             secp = secp256k1.load(settings.secp256k1)
             if surroundings.in_memory:
@@ -129,12 +125,12 @@ class FullNode:
                 folder = stack.enter_context(DataFolder.open(settings.datadir, settings.network))
                 stores = await _open_stores(folder, settings, surroundings, secp)
             writer, events = Writer(), Events()
-            verifier = ScriptVerifier(
-                surroundings.offload,
-                secp,
-                workers=workers,
-                cache=ScriptCache(surroundings.random.randbytes(32), CACHE_BYTES),
-            )
+            cache = ScriptCache(surroundings.random.randbytes(32), CACHE_BYTES)
+            processes = 0 if surroundings.in_memory else script_checkers(settings.par)
+            if processes > 1:
+                verifier = stack.enter_context(in_processes(processes, secp, cache))
+            else:  # a single process beside this one brings nothing
+                verifier = ScriptVerifier(surroundings.offload, secp, cache=cache)
             done_connecting = events.subscribe(ConnectProgress())
             chain = await stack.enter_async_context(
                 Chain.open(

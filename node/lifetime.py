@@ -73,8 +73,12 @@ async def real_surroundings(threads: int, mock_time: int) -> AsyncIterator[Surro
 
 def worker_threads(par: int) -> int:
     """Return how many threads `-par` asks for, and one more, so that a flush keeps no script check waiting."""
-    cores = os.cpu_count() or 1
-    return max(par if par > 0 else cores + par, 1) + 1
+    return script_checkers(par) + 1
+
+
+def script_checkers(par: int) -> int:
+    """Return how many scripts are checked at once: `par`, all processors for 0, n less than all for -n."""
+    return max(par if par > 0 else (os.cpu_count() or 1) + par, 1)
 
 
 @asynccontextmanager

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 
 from altyn.consensus.checks.scripts import ScriptCheck
 from altyn.consensus.errors import ValidationError
@@ -11,7 +12,7 @@ from altyn.consensus.script.errors import ScriptError, ScriptErrorCode
 from altyn.consensus.secp256k1 import Secp256k1
 from altyn.node.chain.caches import ScriptCache
 from altyn.node.chain.workers import WorkerError, Workers
-from altyn.node.offload import Offload
+from altyn.node.offload import Offload, Threads
 
 log = logging.getLogger(__name__)
 
@@ -136,3 +137,13 @@ class ScriptVerifier:
 
     async def _run_part(self, search: Search) -> None:
         await self._offload(search.run)
+
+
+@contextmanager
+def in_processes(count: int, secp: Secp256k1, cache: ScriptCache | None = None) -> Iterator[ScriptVerifier]:
+    """Offer a verifier with `count` processes, and with as many threads that wait for them: they hold up nothing else.
+
+    Processes start when they are first needed, and end with the body.
+    """
+    with closing(Workers(count, secp.name)) as workers, closing(Threads(count, "altyn-scripts")) as threads:
+        yield ScriptVerifier(threads, secp, workers=workers, cache=cache)

@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,9 @@ from altyn.consensus.networks import REGTEST
 from altyn.consensus.secp256k1 import load
 from altyn.node.chain.chain import Chain
 from altyn.node.chain.stores import Stores
+from altyn.node.chain.verify import in_processes
 from altyn.node.full import FullNode
-from altyn.node.lifetime import background, real_surroundings, tune_interpreter, worker_threads
+from altyn.node.lifetime import background, real_surroundings, script_checkers, tune_interpreter, worker_threads
 from altyn.node.offload import Offload
 from altyn.node.settings import load as load_settings
 from altyn.node.storage.folder import DataFolder
@@ -51,7 +53,7 @@ class Cost:
     cpu: float
     """Seconds of processors, its own and the system's for it."""
     memory: int
-    """Bytes at the highest."""
+    """Bytes at the highest; each of its helpers counts as much as the largest of them."""
     stall: float
     """Seconds for which its event loop did not answer, at the worst; 0 without one."""
 
@@ -78,8 +80,11 @@ def measured(command: Sequence[str]) -> Cost:
     if process.returncode:
         raise RuntimeError(f"{command} ended with {process.returncode}:\n{output}")
     last = output.splitlines()[-1:]
-    stall = json.loads(last[0])["stall"] if last and last[0].startswith('{"stall"') else 0.0
-    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, stall)
+    told: dict[str, Any] = (
+        json.loads(last[0]) if last and last[0].startswith('{"stall"') else {"stall": 0.0, "memory": 0}
+    )
+    memory = used.ru_maxrss * 1024 + told["memory"]
+    return Cost(wall, used.ru_utime + used.ru_stime, memory, told["stall"])
 
 
 @contextlib.contextmanager
@@ -110,6 +115,12 @@ class _Watchdog:
             self.worst = max(self.worst, loop.time() - due)
 
 
+def report(watchdog: _Watchdog) -> None:
+    """Tell what cannot be read off the process from outside. Its helpers have ended."""
+    helper = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    print(json.dumps({"stall": watchdog.worst, "memory": helper * script_checkers(0)}))
+
+
 def blocks_of(path: Path) -> Iterator[bytes]:
     """Yield the blocks of a file in Core's form, in its order."""
     with path.open("rb") as file:
@@ -122,10 +133,11 @@ async def from_file(path: Path, folder: Path) -> None:
     watchdog = _Watchdog()
     async with real_surroundings(worker_threads(0), 0) as surroundings:
         offload, writer = surroundings.offload, Writer()
-        with DataFolder.open(folder, REGTEST) as data:
+        secp = load("coincurve")
+        with DataFolder.open(folder, REGTEST) as data, in_processes(script_checkers(0), secp) as verifier:
             stores, clock = Stores.open(data), surroundings.clock
             async with (
-                Chain.open(REGTEST, stores, clock, writer, offload=offload, secp=load("coincurve")) as chain,
+                Chain.open(REGTEST, stores, clock, writer, offload=offload, secp=secp, verifier=verifier) as chain,
                 background(writer.run(), chain.run(), watchdog.run()),
             ):
                 room = asyncio.Semaphore(AT_ONCE)
@@ -134,7 +146,7 @@ async def from_file(path: Path, folder: Path) -> None:
                         await room.acquire()
                         task = tasks.create_task(chain.add_block(block))
                         task.add_done_callback(lambda _: room.release())
-    print(json.dumps({"stall": watchdog.worst}))
+    report(watchdog)
 
 
 async def _read_ahead(path: Path, offload: Offload) -> AsyncIterator[Block]:
@@ -150,7 +162,7 @@ async def from_peer(port: int, height: int, folder: Path) -> None:
     settings = load_settings(["-regtest", f"-datadir={folder}", *options])
     async with FullNode.open(settings) as node, background(watchdog.run()):
         await node.run()
-    print(json.dumps({"stall": watchdog.worst}))
+    report(watchdog)
 
 
 async def serve(port: int, folder: Path) -> None:
