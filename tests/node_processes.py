@@ -42,6 +42,11 @@ class NodeProcess:
         return self.datadir / "regtest" / ".cookie"
 
     @property
+    def output(self) -> Path:
+        """Where the process's own output goes: beside the data directory, which may lie on a disk that fills up."""
+        return self.datadir.with_name(f"{self.datadir.name}.out")
+
+    @property
     def log(self) -> str:
         return (self.datadir / "regtest" / "debug.log").read_text(errors="replace")
 
@@ -53,13 +58,13 @@ class NodeProcess:
     def start(self) -> None:
         """Start the process and wait until it answers."""
         self.datadir.mkdir(parents=True, exist_ok=True)
-        with (self.datadir / "output").open("ab") as output:
+        with self.output.open("ab") as output:
             self.process = subprocess.Popen(self.command, stdout=output, stderr=output, cwd=self.datadir)
         until(self._is_answering, START_TIMEOUT)
 
     def _is_answering(self) -> bool:
         assert self.process is not None
-        assert self.process.poll() is None, (self.datadir / "output").read_text(errors="replace")
+        assert self.process.poll() is None, self.output.read_text(errors="replace")
         try:
             self.call("getblockcount")
         except (Unreachable, RpcFailure):

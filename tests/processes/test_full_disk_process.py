@@ -42,7 +42,7 @@ def test_a_node_whose_disk_fills_up_stops_and_loses_nothing(small_disk: Path, tm
                 known += node.call("generatetoaddress", 1, ADDRESS)
         assert node.process is not None
         assert node.process.wait(60) == 1
-        last_line = (small_disk / "output").read_text().splitlines()[-1]
+        last_line = node.output.read_text().splitlines()[-1]
     assert last_line.startswith("Error: ")
     assert last_line.endswith("the disk is full: make room and start again, nothing that was accepted is lost")
     filler.unlink()
