@@ -10,8 +10,8 @@ from typing import Self
 from altyn.consensus import secp256k1
 from altyn.node.chain.caches import CachedSecp256k1, ScriptCache
 from altyn.node.chain.chain import Chain, ChainOptions
-from altyn.node.chain.indexes import FilterIndex
 from altyn.node.chain.import_file import import_file
+from altyn.node.chain.indexes import FilterIndex
 from altyn.node.chain.reindex import ConnectProgress, forget_for_reindex, rebuild_index
 from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.chain.verify import ScriptVerifier, in_processes

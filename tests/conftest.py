@@ -6,7 +6,7 @@ from collections.abc import Generator
 import hypothesis
 import pytest
 
-EFFORTS = {"quick": 100, "slow": 1_000, "exhaustive": 10_000}
+EFFORTS = {"quick": 100, "slow": 1_000, "exhaustive": 5_000}
 """Generated cases a property test tries, by ALTYN_EFFORT."""
 
 MAY_SKIP_IN_CI = ("network namespaces", "no file system can be mounted")
