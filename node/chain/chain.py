@@ -14,29 +14,22 @@ from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.networks import Network
 from altyn.consensus.secp256k1 import Secp256k1
 from altyn.consensus.transaction import Coin
-from altyn.node.chain.accept import accept_header
 from altyn.node.chain.arrivals import Arrival, Arrivals, Outcome
 from altyn.node.chain.assumed import is_assumed_valid
 from altyn.node.chain.blocks import StoredBlocks
+from altyn.node.chain.branches import Branches
 from altyn.node.chain.candidates import Candidates
 from altyn.node.chain.coins import CoinsCache
 from altyn.node.chain.connect import CoinChange, Connection, connect_block, disconnect_block
 from altyn.node.chain.flush import Flusher
 from altyn.node.chain.indexes import ChainIndex, FilterIndex, Indexes, IndexOptions, TransactionIndex, catch_up
-from altyn.node.chain.load import load, set_stored
+from altyn.node.chain.intake import Intake
+from altyn.node.chain.load import Loaded, load
 from altyn.node.chain.pipeline import Pipeline, Prepared
 from altyn.node.chain.stores import Checkpoint, Stores
-from altyn.node.chain.tree import CONNECTED, HAVE_UNDO, Entry, HeaderTree
+from altyn.node.chain.tree import CONNECTED, HAVE_UNDO, Entry
 from altyn.node.chain.verify import ScriptVerifier
-from altyn.node.events import (
-    BestHeaderChanged,
-    BlockConnected,
-    BlockDisconnected,
-    BlockFailed,
-    Events,
-    IndexCaughtUp,
-    TipChanged,
-)
+from altyn.node.events import BlockConnected, BlockDisconnected, Events, IndexCaughtUp, TipChanged
 from altyn.node.offload import Offload
 from altyn.node.storage.blocks import FilePosition
 from altyn.node.storage.errors import StoreError
@@ -45,10 +38,6 @@ from altyn.p2p.clock import Clock
 
 log = logging.getLogger(__name__)
 
-_HEADERS_AT_ONCE = 64
-"""Headers checked before the event loop gets a turn: about two milliseconds."""
-_TOO_FAR_AHEAD = 288
-"""Blocks above the tip from which one that was not asked for is not stored (Core: MIN_BLOCKS_TO_KEEP)."""
 _LONGEST_RUN = 0.5
 """Seconds for which blocks that arrive are taken up before others of the writer's jobs, and listeners, get a turn."""
 
@@ -98,14 +87,15 @@ class Chain:
         events: Events,
         options: ChainOptions,
         checkpoint: Checkpoint,
-        verifier: ScriptVerifier | None = None,
+        verifier: ScriptVerifier | None,
+        loaded: Loaded,
     ) -> None:
         """Use `open` instead."""
         self.network = network
         self.events = events
         self.options = options
-        self.tree = HeaderTree(network.genesis.header)
-        self.tip = self.tree.genesis
+        self.tree = loaded.tree
+        self.tip = loaded.tip
         self.coins = CoinsCache(stores.coins)
         self.filters: FilterIndex | None = None
         self.transactions: TransactionIndex | None = None
@@ -132,8 +122,11 @@ class Chain:
             cache_size=options.cache_size,
             tip=lambda: self.tip,
         )
-        self._candidates = Candidates(self.tree, self.tip, 1)
-        self._active = [self.tip]
+        self._flusher.changed(*loaded.changed)
+        self._candidates = Candidates(self.tree, self.tip, loaded.sequence)
+        self._branches = Branches(self.tree, self._candidates, network, events, self._flusher.changed)
+        self._intake = Intake(self._branches, self._blocks, network, clock, offload, secp)
+        self._active = _chain_to(self.tip)
         self._announced_tip = self.tip
         self._has_moved = False
         self._is_synchronised = False
@@ -159,20 +152,23 @@ class Chain:
         `verifier` runs the script checks; left out, it is one on `offload`. Nothing else may be using the writer before
         the body runs, nor after it. Raises StoreError.
         """
-        self = cls(
-            network,
-            stores,
-            clock,
-            writer,
-            offload,
-            secp,
-            events or Events(),
-            options or ChainOptions(),
-            checkpoint or _no_checkpoint,
-            verifier,
-        )
         try:
-            await self._load()
+            loaded = await offload(load, stores, network, secp, clock.now())
+            self = cls(
+                network,
+                stores,
+                clock,
+                writer,
+                offload,
+                secp,
+                events or Events(),
+                options or ChainOptions(),
+                checkpoint or _no_checkpoint,
+                verifier,
+                loaded,
+            )
+            self.indexes.open(self.options, stores, self.tree, network)
+            self.filters, self.transactions = self.indexes.filters, self.indexes.transactions
             try:
                 await self._activate()
                 yield self
@@ -195,20 +191,6 @@ class Chain:
         for index in self.indexes:
             await catch_up(index, self, self._offload, self._flusher.limit)
             self.events.publish(IndexCaughtUp(index.name))
-
-    async def _load(self) -> None:
-        loaded = await self._offload(load, self._stores, self.network, self._secp, self._clock.now())
-        self.tree, self.tip, self._announced_tip = loaded.tree, loaded.tip, loaded.tip
-        self._flusher.changed(*loaded.changed)
-        self._candidates = Candidates(self.tree, self.tip, loaded.sequence)
-        self._active = []
-        entry: Entry | None = self.tip
-        while entry is not None:
-            self._active.append(entry)
-            entry = entry.parent
-        self._active.reverse()
-        self.indexes.open(self.options, self._stores, self.tree, self.network)
-        self.filters, self.transactions = self.indexes.filters, self.indexes.transactions
 
     # What is read
 
@@ -286,7 +268,7 @@ class Chain:
         `min_work_checked` says that their chain has enough work to be kept. Raises ValidationError; those before the
         one that is refused are kept. Raises IndexError if there are none.
         """
-        return await self._writer.do(lambda: self._add_headers(headers, min_work_checked))
+        return await self._writer.do(lambda: self._intake.headers(headers, min_work_checked=min_work_checked))
 
     async def add_block(self, block: Block, *, requested: bool = True, min_work_checked: bool = True) -> Outcome:
         """Check and store a block and reach the most-work chain. Raises ValidationError if this block is invalid.
@@ -339,44 +321,16 @@ class Chain:
 
     # The writer's jobs
 
-    async def _add_headers(self, headers: Sequence[Header], min_work_checked: bool) -> Entry:
-        best = self.tree.best_header
-        now = self._clock.now()
-        try:
-            for start in range(0, len(headers), _HEADERS_AT_ONCE):
-                for header in headers[start : start + _HEADERS_AT_ONCE]:
-                    self._accept_header(header, now, min_work_checked)
-                await asyncio.sleep(0)
-        finally:
-            if self.tree.best_header is not best:
-                self.events.publish(BestHeaderChanged(self.tree.best_header))
-        entry = self.tree.get(headers[-1].hash)
-        assert entry is not None
-        return entry
-
-    def _accept_header(self, header: Header, now: float, min_work_checked: bool) -> Entry:
-        known = len(self.tree)
-        entry = accept_header(self.tree, header, self.network, now, min_work_checked=min_work_checked)
-        if len(self.tree) != known:
-            self._flusher.changed(entry)
-        return entry
-
     async def _take_arrivals(self) -> None:
         started = self._clock.monotonic()
         await self._activate(lambda: not self._writer.pending and self._clock.monotonic() - started < _LONGEST_RUN)
 
     async def _take_in(self, arrival: Arrival) -> None:
         """Check and store a block that arrived."""
-        block = arrival.block
         try:
-            await self._offload(check_block, block, self.network, secp=self._secp)
-            best = self.tree.best_header
-            entry = self._accept_header(block.header, self._clock.now(), arrival.min_work_checked)
-            if self.tree.best_header is not best:
-                self.events.publish(BestHeaderChanged(self.tree.best_header))
-            is_new = not entry.has_block and (arrival.requested or self._is_wanted(entry))
-            if is_new:
-                await self._store_block(block, entry)
+            entry, is_new = await self._intake.block(
+                arrival.block, self.tip, requested=arrival.requested, min_work_checked=arrival.min_work_checked
+            )
         except ValidationError as error:
             arrival.refuse(error)
             return
@@ -386,31 +340,7 @@ class Chain:
         self._arrivals.owe(arrival, entry, is_new=is_new)
         # A block that was there already is read again: this copy may differ from it in its witnesses.
         if is_new and entry.chain_tx_count:
-            self._at_hand[entry] = block
-
-    def _is_wanted(self, entry: Entry) -> bool:
-        """Whether to store a block nobody asked for: it may win soon, and is no flood of cheap ones."""
-        return (
-            not entry.tx_count
-            and entry.chain_work >= self.tip.chain_work
-            and entry.height <= self.tip.height + _TOO_FAR_AHEAD
-            and entry.chain_work >= self.network.minimum_chain_work
-        )
-
-    async def _store_block(self, block: Block, entry: Entry) -> None:
-        try:
-            position = await self._offload(self._check_and_write, block, entry)
-        except ValidationError as error:
-            if error.fault is not Fault.MUTATED:
-                self._fail(entry, error)
-            raise
-        set_stored(entry, block, position)
-        self._flusher.changed(entry)
-        self._candidates.stored(entry, self.tip)
-
-    def _check_and_write(self, block: Block, entry: Entry) -> FilePosition:
-        check_block_in_context(block, entry.parent, self.network)
-        return self._blocks.write(block)
+            self._at_hand[entry] = arrival.block
 
     async def _test_block(self, block: Block, check_pow: bool, check_merkle: bool) -> None:
         if block.header.prev_hash != self.tip.hash:
@@ -427,8 +357,7 @@ class Chain:
     async def _invalidate(self, entry: Entry) -> None:
         while self.is_active(entry):
             await self._disconnect_tip()
-        self._flusher.changed(*self.tree.mark_failed(entry))
-        self._candidates.gather(self.tip, self.tree.tips())
+        self._branches.condemn(entry, self.tip)
         await self._activate()
 
     async def _prefer(self, entry: Entry) -> None:
@@ -436,8 +365,7 @@ class Chain:
         await self._activate()
 
     async def _reconsider(self, entry: Entry) -> None:
-        self._flusher.changed(*self.tree.forget_failure(entry))
-        self._candidates.gather(self.tip, self.tree.tips())
+        self._branches.pardon(entry, self.tip)
         await self._activate()
 
     # Reaching the most work
@@ -528,15 +456,8 @@ class Chain:
     def _refuse(self, entry: Entry, error: ValidationError) -> None:
         if error.fault is Fault.MUTATED:
             raise StoreError(f"block {entry.hash[::-1].hex()} is damaged in the block files") from error
-        self._fail(entry, error)
+        self._branches.fail(entry, error)
         self._arrivals.refuse(entry, error)
-
-    def _fail(self, entry: Entry, error: ValidationError) -> None:
-        """Remember that a block and all that builds on it are invalid."""
-        log.warning("invalid block %s: %s", entry, error)
-        self._flusher.changed(*self.tree.mark_failed(entry))
-        self._candidates.drop_failed()
-        self.events.publish(BlockFailed(entry, error))
 
     async def _commit(self, prepared: Prepared) -> None:
         entry, block, connection = prepared.entry, prepared.block, prepared.connection
@@ -589,6 +510,17 @@ class Chain:
 
     def _apply(self, change: CoinChange) -> None:
         self.coins.apply(change.created, change.removed, change.overwrites)
+
+
+def _chain_to(tip: Entry) -> list[Entry]:
+    """Return the entries from genesis to `tip`."""
+    entries = []
+    entry: Entry | None = tip
+    while entry is not None:
+        entries.append(entry)
+        entry = entry.parent
+    entries.reverse()
+    return entries
 
 
 def _no_checkpoint(name: str) -> None:
