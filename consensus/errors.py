@@ -26,6 +26,8 @@ class Fault(Enum):
     """In the chain or the mempool already, or spends what a mempool transaction spends."""
     MEMPOOL_POLICY = auto()
     """Refused for its fee, its size or its relatives, as things stand now."""
+    RECONSIDERABLE = auto()
+    """Refused for its fee alone: a child that pays for both may change that."""
     TIME_FUTURE = auto()
     """The header's time is too far ahead; may be valid later."""
     MISSING_PREVIOUS = auto()

@@ -200,6 +200,7 @@ def policy_limits(settings: Settings) -> PolicyLimits:
     """Return the mempool's limits that the settings ask for."""
     return PolicyLimits(
         require_standard=not settings.acceptnonstdtxn,
+        full_rbf=settings.mempoolfullrbf,
         min_relay_feerate=settings.minrelaytxfee,
         incremental_relay_feerate=settings.incrementalrelayfee,
         dust_relay_feerate=settings.dustrelayfee,

@@ -84,7 +84,7 @@ def check_spending(tx: Transaction, spent: Sequence[Coin], height: int, maturity
             raise ValidationError("bad-txns-inputvalues-outofrange")
     value_out = sum([value for value, _ in tx.outputs])
     if value_in < value_out:
-        detail = f"value in ({_money(value_in)}) < value out ({_money(value_out)})"
+        detail = f"value in ({format_money(value_in)}) < value out ({format_money(value_out)})"
         raise ValidationError("bad-txns-in-belowout", detail)
     fee = value_in - value_out
     if fee > MAX_MONEY:
@@ -175,7 +175,7 @@ def sigop_cost_of_spending(tx: Transaction, spent: Sequence[Coin], flags: int) -
     return cost
 
 
-def _money(satoshis: int) -> str:
+def format_money(satoshis: int) -> str:
     """Write an amount in coins with two to eight decimals (Core: FormatMoney)."""
     whole, rest = divmod(abs(satoshis), COIN)
     decimals = f"{rest:08d}".rstrip("0").ljust(2, "0")

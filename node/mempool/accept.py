@@ -1,5 +1,6 @@
 """Who is let into the mempool: Core's checks in Core's order, with Core's reasons (MemPoolAccept)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from altyn.consensus.checks.scripts import ScriptCheck
@@ -22,6 +23,7 @@ from altyn.consensus.transaction import Coin, OutPoint, Transaction
 from altyn.node.chain.caches import ScriptCache
 from altyn.node.chain.chain import Chain
 from altyn.node.chain.tree import Entry
+from altyn.node.mempool.entry import MempoolEntry, RemovalReason
 from altyn.node.mempool.policy import (
     MAX_STANDARD_SIGOPS_COST,
     MIN_STANDARD_NONWITNESS_SIZE,
@@ -31,12 +33,32 @@ from altyn.node.mempool.policy import (
     fee_of_size,
     is_witness_standard,
 )
-from altyn.node.mempool.pool import MEMPOOL_HEIGHT, Mempool, MempoolEntry
+from altyn.node.mempool.pool import MEMPOOL_HEIGHT, Mempool
+from altyn.node.mempool.replace import check_independent, check_replacement, find_conflicts
 from altyn.node.mempool.truc import check_truc
 from altyn.node.offload import Offload
 from altyn.node.writer import Writer
 
+NOTHING: Mapping[OutPoint, Coin] = {}
+
 _MOST_OUTPUTS_LOOKED_UP = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What one way into the mempool allows (Core: ATMPArgs)."""
+
+    returned: bool = False
+    """It was in a block: no fee is too low, and no limit is enforced before all are back."""
+    replacement: bool = True
+    carve_out: bool = True
+    sibling_eviction: bool = True
+    package_fee: bool = False
+    """Its fee is judged, and what it replaces is paid for, together with that of others."""
+
+
+ALONE = Terms()
+RETURNED = Terms(returned=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +67,13 @@ class Candidate:
 
     entry: MempoolEntry
     coins: dict[OutPoint, Coin]
+    ancestors: set[bytes]
+    direct: set[bytes]
+    """What it conflicts with."""
+    replaces: set[bytes]
+    """All that leaves for it; where others pay for that too, it is empty."""
     tip: Entry
-    sequence: int
+    changes: int
 
 
 class Acceptance:
@@ -98,24 +125,26 @@ class Acceptance:
 
         For jobs of the writer. Bounds are not enforced: that is for the caller, once all are back.
         """
-        candidate = self.examine(tx, returned=True)
+        candidate = self.examine(tx, RETURNED)
         await self._check_scripts(candidate)
+        self._mempool.remove(candidate.replaces, RemovalReason.REPLACED)
         self._mempool.add(candidate.entry)
 
     def _commit(self, candidate: Candidate) -> MempoolEntry:
         mempool = self._mempool
-        if (candidate.tip, candidate.sequence) != (self._chain.tip, mempool.sequence):
+        if (candidate.tip, candidate.changes) != (self._chain.tip, mempool.changes):
             candidate = self.examine(candidate.entry.tx)
+        mempool.remove(candidate.replaces, RemovalReason.REPLACED)
         mempool.add(candidate.entry)
         mempool.enforce_bounds()
         if candidate.entry.txid not in mempool:
-            raise ValidationError("mempool full", fault=Fault.MEMPOOL_POLICY)
+            raise ValidationError("mempool full", fault=Fault.RECONSIDERABLE)
         return candidate.entry
 
-    def examine(self, tx: Transaction, *, returned: bool = False) -> Candidate:
-        """Make every check but that of the scripts (Core: PreChecks). Raises ValidationError.
+    def examine(self, tx: Transaction, terms: Terms = ALONE, others: Mapping[OutPoint, Coin] = NOTHING) -> Candidate:
+        """Make every check but that of the scripts (Core: PreChecks, ReplacementChecks). Raises ValidationError.
 
-        `returned` lifts the limits on fees, for a transaction that was in a block.
+        `others` are the outputs of transactions that are to enter with this one.
         """
         mempool, limits, tip = self._mempool, self._mempool.limits, self._chain.tip
         check_transaction(tx)
@@ -131,8 +160,8 @@ class Acceptance:
             raise ValidationError("txn-already-in-mempool", fault=Fault.CONFLICT)
         if tx.txid in mempool:
             raise ValidationError("txn-same-nonwitness-data-in-mempool", fault=Fault.CONFLICT)
-        self._check_conflicts(tx)
-        coins = self._find_coins(tx)
+        direct = find_conflicts(tx, mempool, allowed=terms.replacement)
+        coins = self._find_coins(tx, others)
         self.check_sequence_locks(tx, coins)
         fee = check_inputs(tx, coins, tip.height + 1, self._chain.network.coinbase_maturity)
         if limits.require_standard and not are_inputs_standard(tx, coins):
@@ -145,32 +174,32 @@ class Acceptance:
             fee=fee,
             time=int(mempool.clock.now()),
             height=tip.height,
-            sequence=0 if returned else mempool.sequence,
+            sequence=0 if terms.returned else mempool.sequence,
             sigop_cost=cost,
             spends_coinbase=any(coin.is_coinbase for coin in coins.values()),
             bytes_per_sigop=limits.bytes_per_sigop,
         )
         if cost > MAX_STANDARD_SIGOPS_COST:
             raise ValidationError("bad-txns-too-many-sigops", str(cost), fault=Fault.NOT_STANDARD)
-        if not returned:
-            self._check_fee(entry)
-        ancestors = mempool.check_package_limits(tx, entry.vsize)
-        check_truc(entry, ancestors, mempool)
-        return Candidate(entry, coins, tip, mempool.sequence)
+        entry.modified_fee = fee + mempool.fee_delta(tx.txid)
+        if not terms.returned:
+            self._check_fee(entry, terms)
+        replaced = mempool[next(iter(direct))] if len(direct) == 1 else None
+        ancestors = mempool.check_family_limits(tx, entry.vsize, carve_out=terms.carve_out, replaced=replaced)
+        sibling = check_truc(entry, ancestors, direct, mempool, may_evict=terms.sibling_eviction)
+        if sibling is not None:
+            direct.add(sibling)
+        check_independent(entry, ancestors, direct)
+        leaving: set[bytes] = set()
+        if direct and not terms.package_fee:
+            leaving = check_replacement(entry, direct, mempool, evicts_sibling=sibling is not None)
+        return Candidate(entry, coins, ancestors, direct, leaving, tip, mempool.changes)
 
-    def _check_conflicts(self, tx: Transaction) -> None:
-        """Refuse what spends an output that a transaction in the pool spends: the first seen stays.
-
-        A policy of replacement goes here: it would return the entries to replace, and have them removed in the commit.
-        """
-        if any(self._mempool.spender(txin.prevout) is not None for txin in tx.inputs):
-            raise ValidationError("txn-mempool-conflict", fault=Fault.CONFLICT)
-
-    def _find_coins(self, tx: Transaction) -> dict[OutPoint, Coin]:
+    def _find_coins(self, tx: Transaction, others: Mapping[OutPoint, Coin] = NOTHING) -> dict[OutPoint, Coin]:
         coins = {}
         view = self._chain.coins
         for txin in tx.inputs:
-            coin = self._mempool.coin(txin.prevout) or view.get(txin.prevout)
+            coin = self._mempool.coin(txin.prevout) or view.get(txin.prevout) or others.get(txin.prevout)
             if coin is not None:
                 coins[txin.prevout] = coin
                 continue
@@ -206,17 +235,22 @@ class Acceptance:
         maturity = self._chain.network.coinbase_maturity
         return not any(each.is_coinbase and tip.height + 1 - each.height < maturity for each in coins.values())
 
-    def _check_fee(self, entry: MempoolEntry) -> None:
-        relay_fee = fee_of_size(self._mempool.limits.min_relay_feerate, entry.vsize)
-        pool_fee = fee_of_size(self._mempool.min_feerate(), entry.vsize)
-        fee = entry.modified_fee
-        too_low_to_relay = ValidationError("min relay fee not met", f"{fee} < {relay_fee}", fault=Fault.MEMPOOL_POLICY)
-        if fee < relay_fee and entry.tx.version != TRUC_VERSION:
-            raise too_low_to_relay
-        if fee < pool_fee:
-            raise ValidationError("mempool min fee not met", f"{fee} < {pool_fee}", fault=Fault.MEMPOOL_POLICY)
-        if fee < relay_fee:
-            raise too_low_to_relay
+    def _check_fee(self, entry: MempoolEntry, terms: Terms) -> None:
+        fee, relay_fee = entry.modified_fee, fee_of_size(self._mempool.limits.min_relay_feerate, entry.vsize)
+        if fee < relay_fee and entry.tx.version != TRUC_VERSION:  # no relative can mend that: it might leave again
+            raise ValidationError("min relay fee not met", f"{fee} < {relay_fee}", fault=Fault.MEMPOOL_POLICY)
+        if not terms.package_fee:
+            self.check_feerate(fee, entry.vsize)
+
+    def check_feerate(self, fee: int, vsize: int) -> None:
+        """Refuse less than what is let in now (Core: CheckFeeRate). Raises ValidationError."""
+        for reason, feerate in (
+            ("mempool min fee not met", self._mempool.min_feerate()),
+            ("min relay fee not met", self._mempool.limits.min_relay_feerate),
+        ):
+            needed = fee_of_size(feerate, vsize)
+            if fee < needed:
+                raise ValidationError(reason, f"{fee} < {needed}", fault=Fault.RECONSIDERABLE)
 
     async def _check_scripts(self, candidate: Candidate) -> None:
         tx, scripts = candidate.entry.tx, self._scripts

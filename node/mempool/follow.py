@@ -8,7 +8,8 @@ from altyn.consensus.errors import ValidationError
 from altyn.consensus.transaction import Coin, Transaction
 from altyn.node.chain.tree import Entry
 from altyn.node.mempool.accept import Acceptance
-from altyn.node.mempool.pool import Mempool, RemovalReason, memory_of
+from altyn.node.mempool.entry import RemovalReason, memory_of
+from altyn.node.mempool.pool import Mempool
 
 log = logging.getLogger(__name__)
 

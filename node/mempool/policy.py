@@ -42,6 +42,8 @@ class PolicyLimits:
 
     require_standard: bool = True
     """-acceptnonstdtxn turns it off."""
+    full_rbf: bool = True
+    """Whether a transaction may be replaced that does not signal it (-mempoolfullrbf)."""
     min_relay_feerate: int = 1000
     incremental_relay_feerate: int = 1000
     dust_relay_feerate: int = 3000

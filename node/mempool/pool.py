@@ -1,20 +1,20 @@
 """The pool itself: entries, how they depend on each other, and the bounds it keeps. Not who is let in."""
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from operator import attrgetter
 
 from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.transaction import Coin, OutPoint, Transaction
 from altyn.node.events import Events
+from altyn.node.mempool.entry import MempoolEntry, RemovalReason, TransactionAdded, TransactionRemoved
 from altyn.node.mempool.policy import (
     EXTRA_DESCENDANT_SIZE,
     TRUC_VERSION,
     PolicyLimits,
     feerate_of,
     signals_replacement,
-    virtual_size,
 )
 from altyn.p2p.clock import Clock
 
@@ -23,140 +23,10 @@ MEMPOOL_HEIGHT = 0x7FFFFFFF
 
 _HALF_LIFE = 12 * 3600
 _UPDATE_INTERVAL = 10
-# Bytes of Python objects for an entry and its links, and for each of its inputs and outputs: measured with tracemalloc.
-_ENTRY_MEMORY, _INPUT_MEMORY, _OUTPUT_MEMORY = 1250, 235, 160
+_MOST_DELTA = (1 << 63) - 1
 
-
-class RemovalReason(Enum):
-    """Why a transaction left the mempool; the values are Core's words."""
-
-    EXPIRY = "expiry"
-    SIZE_LIMIT = "sizelimit"
-    REORG = "reorg"
-    BLOCK = "block"
-    CONFLICT = "conflict"
-    REPLACED = "replaced"
-
-
-class MempoolEntry:
-    """A transaction in the mempool. Fees in satoshis, sizes in virtual bytes as policy counts them, times in seconds.
-
-    `ancestor_*` and `descendant_*` include the transaction itself. `parents` and `children` are txids.
-    `height` is that of the tip when it came, `sequence` the mempool's then (0 for one that a reorganisation returned).
-    """
-
-    __slots__ = (
-        "ancestor_count",
-        "ancestor_fees",
-        "ancestor_sigop_cost",
-        "ancestor_size",
-        "children",
-        "descendant_count",
-        "descendant_fees",
-        "descendant_size",
-        "fee",
-        "height",
-        "memory",
-        "modified_fee",
-        "parents",
-        "sequence",
-        "sigop_cost",
-        "spends_coinbase",
-        "stamp",
-        "time",
-        "tx",
-        "txid",
-        "vsize",
-        "weight",
-    )
-
-    def __init__(
-        self,
-        tx: Transaction,
-        *,
-        fee: int,
-        time: int,
-        height: int,
-        sequence: int,
-        sigop_cost: int,
-        spends_coinbase: bool,
-        bytes_per_sigop: int = 20,
-    ) -> None:
-        self.tx = tx
-        self.txid = tx.txid
-        self.fee = self.modified_fee = fee
-        self.time = time
-        self.height = height
-        self.sequence = sequence
-        self.sigop_cost = sigop_cost
-        self.spends_coinbase = spends_coinbase
-        self.weight = tx.weight
-        self.vsize = virtual_size(self.weight, sigop_cost, bytes_per_sigop)
-        self.memory = memory_of(tx)
-        self.stamp = 0
-        self.parents: set[bytes] = set()
-        self.children: set[bytes] = set()
-        self.reset_aggregates()
-
-    def reset_aggregates(self) -> None:
-        """Count only the transaction itself among its ancestors and descendants."""
-        self.ancestor_count = self.descendant_count = 1
-        self.ancestor_size = self.descendant_size = self.vsize
-        self.ancestor_fees = self.descendant_fees = self.modified_fee
-        self.ancestor_sigop_cost = self.sigop_cost
-
-    @property
-    def wtxid(self) -> bytes:
-        return self.tx.wtxid
-
-    @property
-    def worth(self) -> float:
-        """Satoshis per virtual byte, of itself or with its descendants, whichever is more: the least go first."""
-        return max(self.modified_fee / self.vsize, self.descendant_fees / self.descendant_size)
-
-    @property
-    def ancestor_feerate(self) -> float:
-        """Satoshis per virtual byte, of itself or with its ancestors, whichever is less: the most are mined first."""
-        return min(self.modified_fee / self.vsize, self.ancestor_fees / self.ancestor_size)
-
-    def add_ancestor(self, other: "MempoolEntry", sign: int = 1) -> None:
-        """Count `other` among the ancestors, or with sign -1 no longer."""
-        self.ancestor_count += sign
-        self.ancestor_size += sign * other.vsize
-        self.ancestor_fees += sign * other.modified_fee
-        self.ancestor_sigop_cost += sign * other.sigop_cost
-
-    def add_descendant(self, other: "MempoolEntry", sign: int = 1) -> None:
-        """Count `other` among the descendants, or with sign -1 no longer."""
-        self.descendant_count += sign
-        self.descendant_size += sign * other.vsize
-        self.descendant_fees += sign * other.modified_fee
-
-    def __repr__(self) -> str:
-        return f"<MempoolEntry {self.txid[::-1].hex()}>"
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionAdded:
-    """Published when a transaction enters the mempool; `sequence` is the mempool's number of this change."""
-
-    entry: MempoolEntry
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionRemoved:
-    """Published when a transaction leaves; `sequence` as for additions, 0 where a block took it (as Core counts)."""
-
-    entry: MempoolEntry
-    reason: RemovalReason
-    sequence: int
-
-
-def memory_of(tx: Transaction) -> int:
-    """Estimate the bytes of memory that keeping `tx` costs, links and indexes included."""
-    size = len(tx.raw) * (3 if tx.has_witness else 2)  # the raw bytes, and slices of them as scripts and witnesses
-    return _ENTRY_MEMORY + size + _INPUT_MEMORY * len(tx.inputs) + _OUTPUT_MEMORY * len(tx.outputs)
+_parents: Callable[[MempoolEntry], set[bytes]] = attrgetter("parents")
+_children: Callable[[MempoolEntry], set[bytes]] = attrgetter("children")
 
 
 class Mempool:
@@ -171,6 +41,8 @@ class Mempool:
         self.events = events
         self.sequence = 1
         """Grows with every addition and every removal that no block caused (Core: GetSequence)."""
+        self.changes = 0
+        """Grows with whatever may make another template better (Core: GetTransactionsUpdated)."""
         self.total_vsize = 0
         self.total_fee = 0
         self.usage = 0
@@ -178,6 +50,7 @@ class Mempool:
         self._entries: dict[bytes, MempoolEntry] = {}
         self._by_wtxid: dict[bytes, MempoolEntry] = {}
         self._spenders: dict[OutPoint, MempoolEntry] = {}
+        self._deltas: dict[bytes, int] = {}
         self._ages: list[tuple[int, bytes]] = []
         # The next to evict, lowest worth first, outdated lines among them; kept only once the pool has been full.
         self._worths: list[tuple[float, int, bytes, int]] | None = None
@@ -197,6 +70,9 @@ class Mempool:
     def __iter__(self) -> Iterator[MempoolEntry]:
         """Yield the entries in the order they came; the pool must not change meanwhile."""
         return iter(self._entries.values())
+
+    def __getitem__(self, txid: bytes) -> MempoolEntry:
+        return self._entries[txid]
 
     def get(self, txid: bytes) -> MempoolEntry | None:
         return self._entries.get(txid)
@@ -223,31 +99,32 @@ class Mempool:
 
     def ancestors(self, txid: bytes) -> set[bytes]:
         """Return the txids that the transaction depends on, directly or not, without itself."""
-        entries = self._entries
-        found: set[bytes] = set()
-        todo = list(entries[txid].parents)
-        while todo:
-            each = todo.pop()
-            if each not in found:
-                found.add(each)
-                todo += entries[each].parents
-        return found
+        return self._reach(self._entries[txid].parents, _parents)
 
     def descendants(self, txid: bytes) -> set[bytes]:
         """Return the txids that depend on the transaction, directly or not, without itself."""
-        entries = self._entries
-        found: set[bytes] = set()
-        todo = list(entries[txid].children)
+        return self._reach(self._entries[txid].children, _children)
+
+    def _reach(self, first: set[bytes], further: Callable[[MempoolEntry], set[bytes]]) -> set[bytes]:
+        found = set(first)
+        todo = list(first)
         while todo:
-            each = todo.pop()
-            if each not in found:
-                found.add(each)
-                todo += entries[each].children
+            new = further(self._entries[todo.pop()]) - found
+            found |= new
+            todo += new
         return found
 
     def is_replaceable(self, txid: bytes) -> bool:
         """Tell whether the transaction, or one it depends on, signals that it may be replaced (BIP125)."""
         return any(signals_replacement(self._entries[each].tx) for each in (txid, *self.ancestors(txid)))
+
+    @property
+    def fee_deltas(self) -> Mapping[bytes, int]:
+        """What is added to the fees of transactions, here or not, when they are compared: satoshis by txid."""
+        return self._deltas
+
+    def fee_delta(self, txid: bytes) -> int:
+        return self._deltas.get(txid, 0)
 
     def min_feerate(self) -> int:
         """Return the feerate, in satoshis per 1000 virtual bytes, that a full pool demands; 0 when it was not full.
@@ -280,32 +157,64 @@ class Mempool:
         """Return the txids in the pool whose outputs `tx` spends."""
         return {txid for txid in (txin.prevout[:32] for txin in tx.inputs) if txid in self._entries}
 
-    def check_package_limits(self, tx: Transaction, vsize: int) -> set[bytes]:
+    def check_family_limits(
+        self, tx: Transaction, vsize: int, *, carve_out: bool = True, replaced: MempoolEntry | None = None
+    ) -> set[bytes]:
         """Return the ancestors that `tx` would have.
 
-        Raises ValidationError "too-long-mempool-chain" where it or they would have too many or too large relatives,
-        one small child of a full family excepted (Core: CalculateMemPoolAncestors, CPFP carve-out).
+        Raises ValidationError "too-long-mempool-chain" where it or they would have too many or too large relatives.
+        With `carve_out`, one small child of a full family is excepted, and what takes the place of a single
+        transaction, `replaced`, is not counted twice (Core: PreChecks, CalculateMemPoolAncestors).
         """
         limits = self.limits
-        found, text = self._ancestors_within(
-            tx, vsize, limits.ancestor_count, limits.descendant_count, limits.descendant_size
-        )
-        if text and vsize <= EXTRA_DESCENDANT_SIZE and tx.version != TRUC_VERSION:
-            found, still = self._ancestors_within(
-                tx, vsize, 2, limits.descendant_count + 1, limits.descendant_size + EXTRA_DESCENDANT_SIZE
+        if replaced is not None and carve_out:
+            limits = replace(
+                limits,
+                descendant_count=limits.descendant_count + 1,
+                descendant_size=limits.descendant_size + replaced.descendant_size,
             )
+        parents = self.parents_of(tx)
+        found, text = self._ancestors_within(parents, 1, vsize, limits)
+        if text and carve_out and vsize <= EXTRA_DESCENDANT_SIZE and tx.version != TRUC_VERSION:
+            wider = replace(
+                limits,
+                ancestor_count=2,
+                descendant_count=limits.descendant_count + 1,
+                descendant_size=limits.descendant_size + EXTRA_DESCENDANT_SIZE,
+            )
+            found, still = self._ancestors_within(parents, 1, vsize, wider)
             text = text if still else ""
         if text:
             raise ValidationError("too-long-mempool-chain", text, fault=Fault.MEMPOOL_POLICY)
         return found
 
+    def check_package_limits(self, transactions: Sequence[Transaction], vsize: int) -> str:
+        """Say which limit transactions of `vsize` virtual bytes together would break; "" if none.
+
+        They count as if each depended on all that any of them depends on (Core: CheckPackageLimits).
+        """
+        limits, count = self.limits, len(transactions)
+        for name, value, most in (
+            ("count {} exceeds ancestor count", count, limits.ancestor_count),
+            ("count {} exceeds descendant count", count, limits.descendant_count),
+            ("size {} exceeds ancestor size", vsize, limits.ancestor_size),
+            ("size {} exceeds descendant size", vsize, limits.descendant_size),
+        ):
+            if value > most:
+                return f"package {name.format(value)} limit [limit: {most}]"
+        _, text = self._ancestors_within(set().union(*map(self.parents_of, transactions)), count, vsize, limits)
+        if text and not text.startswith("too many unconfirmed parents"):
+            text = f"possibly {text}"
+        return text
+
     def _ancestors_within(
-        self, tx: Transaction, vsize: int, most_ancestors: int, most_descendants: int, most_descendant_size: int
+        self, parents: set[bytes], count: int, vsize: int, limits: PolicyLimits
     ) -> tuple[set[bytes], str]:
-        staged = self.parents_of(tx)
+        """Return the ancestors of `count` newcomers of `vsize` virtual bytes, and the limit they break or ""."""
+        staged = set(parents)
         found: set[bytes] = set()
-        if len(staged) + 1 > most_ancestors:
-            return found, f"too many unconfirmed parents [limit: {most_ancestors}]"
+        if len(staged) + count > limits.ancestor_count:
+            return found, f"too many unconfirmed parents [limit: {limits.ancestor_count}]"
         size = vsize
         while staged:
             txid = min(staged)  # Core walks them in this order, and the first limit hit is the one reported
@@ -314,15 +223,15 @@ class Mempool:
             entry = self._entries[txid]
             size += entry.vsize
             shown = txid[::-1].hex()
-            if entry.descendant_size + vsize > most_descendant_size:
-                return found, f"exceeds descendant size limit for tx {shown} [limit: {most_descendant_size}]"
-            if entry.descendant_count + 1 > most_descendants:
-                return found, f"too many descendants for tx {shown} [limit: {most_descendants}]"
-            if size > self.limits.ancestor_size:
-                return found, f"exceeds ancestor size limit [limit: {self.limits.ancestor_size}]"
+            if entry.descendant_size + vsize > limits.descendant_size:
+                return found, f"exceeds descendant size limit for tx {shown} [limit: {limits.descendant_size}]"
+            if entry.descendant_count + count > limits.descendant_count:
+                return found, f"too many descendants for tx {shown} [limit: {limits.descendant_count}]"
+            if size > limits.ancestor_size:
+                return found, f"exceeds ancestor size limit [limit: {limits.ancestor_size}]"
             staged |= entry.parents - found
-            if len(staged) + len(found) + 1 > most_ancestors:
-                return found, f"too many unconfirmed ancestors [limit: {most_ancestors}]"
+            if len(staged) + len(found) + count > limits.ancestor_count:
+                return found, f"too many unconfirmed ancestors [limit: {limits.ancestor_count}]"
         return found, ""
 
     # --- changing ---
@@ -341,6 +250,7 @@ class Mempool:
             for index in range(len(entry.tx.outputs))
             if (spender := self._spenders.get(entry.tx.outpoint(index))) is not None
         }
+        entry.modified_fee = entry.fee + self.fee_delta(txid)
         entry.reset_aggregates()
         entries[txid] = entry
         self._by_wtxid[entry.wtxid] = entry
@@ -360,6 +270,7 @@ class Mempool:
         self.total_vsize += entry.vsize
         self.total_fee += entry.fee
         self.usage += entry.memory
+        self.changes += 1
         heapq.heappush(self._ages, (entry.time, txid))
         self.events.publish(TransactionAdded(entry, self._next_sequence()))
 
@@ -397,6 +308,7 @@ class Mempool:
             self.total_fee -= entry.fee
             self.usage -= entry.memory
         self._compact()
+        self.changes += len(removed)
         for entry in removed:
             sequence = 0 if reason is RemovalReason.BLOCK else self._next_sequence()
             self.events.publish(TransactionRemoved(entry, reason, sequence))
@@ -412,6 +324,8 @@ class Mempool:
 
     def remove_for_block(self, transactions: Sequence[Transaction]) -> None:
         """Take out what a block confirms, then what spends the same outputs otherwise, with its descendants."""
+        for tx in transactions:
+            self._deltas.pop(tx.txid, None)
         self.remove([tx.txid for tx in transactions], RemovalReason.BLOCK)
         conflicts = {
             spender.txid
@@ -429,6 +343,25 @@ class Mempool:
         outpoints = (tx.outpoint(index) for index in range(len(tx.outputs)))
         spenders = {spender.txid for each in outpoints if (spender := self._spenders.get(each)) is not None}
         self.remove_with_descendants({tx.txid, *spenders}, reason)
+
+    def prioritise(self, txid: bytes, delta: int) -> None:
+        """Have a transaction, here or to come, count as if it paid `delta` satoshis more than before."""
+        total = max(-_MOST_DELTA, min(_MOST_DELTA, self.fee_delta(txid) + delta))
+        if total:
+            self._deltas[txid] = total
+        else:
+            self._deltas.pop(txid, None)
+        self.changes += 1
+        entry = self._entries.get(txid)
+        if entry is None:
+            return
+        change = entry.fee + total - entry.modified_fee
+        entry.modified_fee += change
+        for each in (entry, *map(self._entries.__getitem__, self.ancestors(txid))):
+            each.descendant_fees += change
+            self._restamp(each)
+        for each in (entry, *map(self._entries.__getitem__, self.descendants(txid))):
+            each.ancestor_fees += change
 
     def enforce_bounds(self) -> None:
         """Drop what is too old, then the least worth until memory is within its limit (Core: LimitMempoolSize)."""

@@ -1,13 +1,12 @@
-"""Transactions of version 3, whose families are one parent and one child of limited size (BIP431).
-
-Eviction of a sibling belongs to replacement, which is not offered yet: a second child is refused.
-"""
+"""Transactions of version 3, whose families are one parent and one child of limited size (BIP431)."""
 
 from collections.abc import Collection
 
 from altyn.consensus.errors import Fault, ValidationError
+from altyn.consensus.transaction import Transaction
+from altyn.node.mempool.entry import MempoolEntry
 from altyn.node.mempool.policy import TRUC_VERSION
-from altyn.node.mempool.pool import Mempool, MempoolEntry
+from altyn.node.mempool.pool import Mempool
 
 MAX_SIZE = 10_000
 """Virtual bytes of one transaction."""
@@ -17,30 +16,54 @@ MAX_FAMILY = 2
 """Transactions: a parent and its child."""
 
 
-def check_truc(entry: MempoolEntry, ancestors: Collection[bytes], mempool: Mempool) -> None:
-    """Refuse a newcomer that breaks the form of such families (Core: SingleTRUCChecks). Raises ValidationError."""
+def check_truc(
+    entry: MempoolEntry,
+    ancestors: Collection[bytes],
+    direct: Collection[bytes],
+    mempool: Mempool,
+    *,
+    may_evict: bool = True,
+) -> bytes | None:
+    """Refuse a newcomer that breaks the form of such families (Core: SingleTRUCChecks). Raises ValidationError.
+
+    `direct` are the txids that it replaces anyway. Return the txid of the other child of its parent, if that has to be
+    replaced too, which `may_evict` allows.
+    """
     is_truc = entry.tx.version == TRUC_VERSION
-    family = [parent for txid in sorted(ancestors) if (parent := mempool.get(txid)) is not None]
+    family = [mempool[txid] for txid in sorted(ancestors)]
     for parent in family:
         if (parent.tx.version == TRUC_VERSION) != is_truc:
-            kinds = ("version=3", "non-version=3") if is_truc else ("non-version=3", "version=3")
-            raise _violation(f"{kinds[0]} {_shown(entry)} cannot spend from {kinds[1]} {_shown(parent)}")
+            raise _wrong_heir(entry.tx, parent.tx)
     if not is_truc:
-        return
+        return None
     if entry.vsize > MAX_SIZE:
-        raise _violation(f"version=3 {_shown(entry)} is too big: {entry.vsize} > {MAX_SIZE} virtual bytes")
+        raise _violation(f"version=3 {_shown(entry.tx)} is too big: {entry.vsize} > {MAX_SIZE} virtual bytes")
     if len(family) + 1 > MAX_FAMILY:
-        raise _violation(f"{_shown(entry)} would have too many ancestors")
+        raise _violation(f"{_shown(entry.tx)} would have too many ancestors")
     for parent in family:
-        if entry.vsize > MAX_CHILD_SIZE:
-            text = f"version=3 child {_shown(entry)} is too big: {entry.vsize} > {MAX_CHILD_SIZE} virtual bytes"
-            raise _violation(text)
-        if parent.descendant_count + 1 > MAX_FAMILY:
-            raise _violation(f"{_shown(parent)} would exceed descendant count limit")
+        _check_child_size(entry)
+        if parent.descendant_count + 1 > MAX_FAMILY and not parent.children & set(direct):
+            sibling = mempool[next(iter(parent.children))]
+            if may_evict and (parent.descendant_count, sibling.ancestor_count) == (MAX_FAMILY, MAX_FAMILY):
+                return sibling.txid  # a reorganisation may leave more of them, and then there is no choosing
+            raise _violation(f"{_shown(parent.tx)} would exceed descendant count limit")
+    return None
 
 
-def _shown(entry: MempoolEntry) -> str:
-    return f"tx {entry.txid[::-1].hex()} (wtxid={entry.wtxid[::-1].hex()})"
+def _check_child_size(entry: MempoolEntry) -> None:
+    if entry.vsize > MAX_CHILD_SIZE:
+        text = f"version=3 child {_shown(entry.tx)} is too big: {entry.vsize} > {MAX_CHILD_SIZE} virtual bytes"
+        raise _violation(text)
+
+
+def _wrong_heir(child: Transaction, parent: Transaction) -> ValidationError:
+    kinds = ("version=3", "non-version=3")
+    own, other = kinds if child.version == TRUC_VERSION else kinds[::-1]
+    return _violation(f"{own} {_shown(child)} cannot spend from {other} {_shown(parent)}")
+
+
+def _shown(tx: Transaction) -> str:
+    return f"tx {tx.txid[::-1].hex()} (wtxid={tx.wtxid[::-1].hex()})"
 
 
 def _violation(text: str) -> ValidationError:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from altyn.consensus.checks.transactions import is_final
 from altyn.consensus.limits import MAX_BLOCK_SIGOPS_COST, MAX_BLOCK_WEIGHT, WITNESS_SCALE_FACTOR
+from altyn.node.mempool.entry import MempoolEntry
 from altyn.node.mempool.policy import fee_of_size
-from altyn.node.mempool.pool import Mempool, MempoolEntry
+from altyn.node.mempool.pool import Mempool
 
 RESERVED_WEIGHT = 4000
 """Weight units kept for the header and the coinbase."""

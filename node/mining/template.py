@@ -15,7 +15,8 @@ from altyn.consensus.pow import bits_to_target
 from altyn.consensus.script.opcodes import push_number
 from altyn.consensus.script.verify import legacy_sigops
 from altyn.consensus.transaction import NULL_OUTPOINT, Transaction, TxIn, TxOut
-from altyn.node.mempool.pool import Mempool, MempoolEntry
+from altyn.node.mempool.entry import MempoolEntry
+from altyn.node.mempool.pool import Mempool
 from altyn.node.mining.select import RESERVED_SIGOP_COST, RESERVED_WEIGHT, Room, select
 
 _WITNESS_RESERVED = bytes(32)

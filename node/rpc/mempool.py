@@ -10,8 +10,9 @@ from altyn.consensus.script.templates import is_unspendable
 from altyn.consensus.transaction import Transaction
 from altyn.node.chain.chain import Chain
 from altyn.node.mempool.accept import Acceptance
+from altyn.node.mempool.entry import MempoolEntry
 from altyn.node.mempool.policy import feerate_of
-from altyn.node.mempool.pool import Mempool, MempoolEntry
+from altyn.node.mempool.pool import Mempool
 from altyn.node.rpc.amounts import Amount
 from altyn.node.rpc.errors import (
     DESERIALIZATION_ERROR,

@@ -9,8 +9,9 @@ from altyn.consensus.transaction import Transaction
 from altyn.node.chain.chain import Chain
 from altyn.node.events import BlockConnected, BlockDisconnected, TipChanged
 from altyn.node.mempool.accept import Acceptance
+from altyn.node.mempool.entry import TransactionAdded, TransactionRemoved
 from altyn.node.mempool.orphans import Orphans
-from altyn.node.mempool.pool import Mempool, TransactionAdded, TransactionRemoved
+from altyn.node.mempool.pool import Mempool
 from altyn.node.sync.relay import FeeFilterSender, TransactionRelay, TrickleTimes
 from altyn.node.sync.serve import FindTransaction
 from altyn.node.sync.transactions import (

@@ -121,7 +121,7 @@ def normal(text: str) -> str:
 
 @pytest.fixture
 def both(tmp_path: Path) -> Iterator[Both]:
-    options = ("-mempoolfullrbf=0", "-minrelaytxfee=0.00001", "-incrementalrelayfee=0.00001", "-blockmintxfee=0.00001")
+    options = ("-mempoolfullrbf=1", "-minrelaytxfee=0.00001", "-incrementalrelayfee=0.00001", "-blockmintxfee=0.00001")
     with bitcoind_process(tmp_path / "bitcoind", *options) as bitcoind:
         yield Both(bitcoind)
 
@@ -239,6 +239,40 @@ def test_verdicts_on_families_and_the_template_are_equal(both: Both) -> None:
     assert differences(both, {"a grandchild": spend(coin(child), version=3)}) == {}
     same_entries(both)
     same_template(both)
+
+
+def test_verdicts_on_replacements_are_equal(both: Both) -> None:
+    first = both.put(spend(both.coin(2), fee=2000))
+    both.put(spend(coin(first), fee=5000))
+    other = both.put(spend(both.coin(3), [TxOut(10**8, ANYONE)] * 27))
+    for index in range(24):
+        both.put(spend(coin(other, index)))
+    parent = both.put(spend(both.coin(4), [TxOut(10**9, ANYONE)] * 2, version=3))
+    both.put(spend(coin(parent), version=3))
+    for height in range(5, 10):
+        one = both.put(spend(both.coin(height), [TxOut(2 * 10**8, ANYONE)] * 20))
+        for index in range(20):
+            both.put(spend(coin(one, index)))
+    cases = {
+        "poor": spend(both.coin(2), fee=1000),
+        "larger": spend([both.coin(2), both.coin(10)], fee=2000),
+        "less than all": spend(both.coin(2), fee=6999),
+        "as much as all": spend(both.coin(2), fee=7000),
+        "and its relay": spend(both.coin(2), fee=7096),
+        "adds unconfirmed": spend([both.coin(2), coin(parent, 1)], fee=10**6),
+        "adds another parent": spend([both.coin(2), coin(other, 25)], fee=10**6),
+        "depends on it": spend([both.coin(2), coin(first)], fee=10**6),
+        "one of a full family": spend(coin(other, 3), fee=9000),
+        "another and one of it": spend([coin(other, 3), coin(other, 26)], fee=9000),
+        "a poor sibling": spend(coin(parent, 1), fee=900, version=3),
+        "a sibling": spend(coin(parent, 1), fee=1050, version=3),
+        "a rich sibling": spend(coin(parent, 1), fee=9000, version=3),
+        "the same child": spend(coin(parent), fee=9000, version=3),
+        "a hundred": spend([both.coin(height) for height in range(5, 10)], fee=10**9),
+        "fewer": spend([both.coin(height) for height in range(5, 9)], fee=10**9),
+    }
+    assert differences(both, cases) == {}
+    assert both.ours(cases["a hundred"]).startswith("too many potential replacements")
 
 
 def same_entries(both: Both) -> None:

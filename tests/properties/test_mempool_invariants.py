@@ -14,9 +14,10 @@ from altyn.consensus.networks import REGTEST
 from altyn.consensus.transaction import TxOut
 from altyn.node.events import Events
 from altyn.node.mempool.accept import Acceptance
+from altyn.node.mempool.entry import TransactionAdded, TransactionRemoved
 from altyn.node.mempool.follow import ChainFollower
 from altyn.node.mempool.policy import PolicyLimits
-from altyn.node.mempool.pool import Mempool, TransactionAdded, TransactionRemoved
+from altyn.node.mempool.pool import Mempool
 from altyn.node.mining.template import build_template, template_of
 from altyn.node.offload import Inline
 from altyn.node.writer import Writer

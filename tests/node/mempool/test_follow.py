@@ -8,7 +8,7 @@ from altyn.consensus.limits import COIN
 from altyn.consensus.script.templates import p2wsh_of
 from altyn.consensus.transaction import Transaction, TxIn, TxOut
 from altyn.node.mempool import follow
-from altyn.node.mempool.pool import RemovalReason, TransactionRemoved, memory_of
+from altyn.node.mempool.entry import RemovalReason, TransactionRemoved, memory_of
 
 
 def removals(setup: Any) -> dict[bytes, RemovalReason]:

@@ -11,15 +11,9 @@ from toy_chain import ToyClock
 from altyn.consensus.errors import ValidationError
 from altyn.consensus.transaction import OutPoint, Transaction, TxIn, TxOut
 from altyn.node.events import Events
+from altyn.node.mempool.entry import MempoolEntry, RemovalReason, TransactionAdded, TransactionRemoved
 from altyn.node.mempool.policy import PolicyLimits
-from altyn.node.mempool.pool import (
-    MEMPOOL_HEIGHT,
-    Mempool,
-    MempoolEntry,
-    RemovalReason,
-    TransactionAdded,
-    TransactionRemoved,
-)
+from altyn.node.mempool.pool import MEMPOOL_HEIGHT, Mempool
 
 
 def confirmed(number: int) -> OutPoint:
@@ -148,7 +142,7 @@ def test_sequence_counts_additions_and_removals_that_no_block_caused() -> None:
 
 def refused(pool: Pool, tx: Transaction, vsize: int = 0) -> str:
     with pytest.raises(ValidationError) as caught:
-        pool.mempool.check_package_limits(tx, vsize or tx.vsize)
+        pool.mempool.check_family_limits(tx, vsize or tx.vsize)
     assert caught.value.reason == "too-long-mempool-chain"
     return caught.value.detail
 
@@ -157,7 +151,7 @@ def test_a_chain_ends_at_25() -> None:
     pool = Pool()
     entries = pool.chain(24)
     last = transaction([entries[23].tx.outpoint(0)])
-    assert len(pool.mempool.check_package_limits(last, last.vsize)) == 24
+    assert len(pool.mempool.check_family_limits(last, last.vsize)) == 24
     tx = transaction([pool.add(last).tx.outpoint(0)])
     assert refused(pool, tx) in {
         "too many unconfirmed ancestors [limit: 25]",
@@ -190,7 +184,7 @@ def test_a_full_family_takes_one_small_child_more() -> None:
     assert big == f"too many descendants for tx {parent.txid[::-1].hex()} [limit: 25]"
     extra = transaction([parent.tx.outpoint(24)])
     refused(pool, Transaction(3, extra.inputs, extra.outputs), vsize=10_000)
-    pool.mempool.check_package_limits(extra, 10_000)
+    pool.mempool.check_family_limits(extra, 10_000)
     pool.add(extra)
     refused(pool, transaction([parent.tx.outpoint(25)]))
 

@@ -104,9 +104,13 @@ async def test_the_mempool_is_listed_parents_first_then_by_feerate(rpc: Rpc) -> 
 
 async def test_a_double_spend_is_refused_with_cores_code_and_reason(rpc: Rpc) -> None:
     reward = await funded(rpc)
-    first, second = (spend(coin(reward.transactions[0]), fee=fee) for fee in (1000, 2000))
+    first, second = (spend(coin(reward.transactions[0]), fee=fee) for fee in (1000, 1095))
     await rpc.call("sendrawtransaction", first.raw.hex())
-    assert await refusal(rpc, "sendrawtransaction", second.raw.hex()) == (-26, "txn-mempool-conflict")
+    assert await refusal(rpc, "sendrawtransaction", second.raw.hex()) == (
+        -26,
+        f"insufficient fee, rejecting replacement {second.txid[::-1].hex()}, not enough additional fees to relay; "
+        "0.00000095 < 0.00000096",
+    )
 
 
 async def test_fees_above_the_limit_are_refused(rpc: Rpc) -> None:

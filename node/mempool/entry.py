@@ -1,0 +1,142 @@
+"""A transaction of the mempool, with what is counted about its relatives, and what is told of its coming and going."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from altyn.consensus.transaction import Transaction
+from altyn.node.mempool.policy import virtual_size
+
+# Bytes of Python objects for an entry and its links, and for each of its inputs and outputs: measured with tracemalloc.
+_ENTRY_MEMORY, _INPUT_MEMORY, _OUTPUT_MEMORY = 1250, 235, 160
+
+
+class RemovalReason(Enum):
+    """Why a transaction left the mempool; the values are Core's words."""
+
+    EXPIRY = "expiry"
+    SIZE_LIMIT = "sizelimit"
+    REORG = "reorg"
+    BLOCK = "block"
+    CONFLICT = "conflict"
+    REPLACED = "replaced"
+
+
+class MempoolEntry:
+    """A transaction in the mempool. Fees in satoshis, sizes in virtual bytes as policy counts them, times in seconds.
+
+    `ancestor_*` and `descendant_*` include the transaction itself. `parents` and `children` are txids.
+    `height` is that of the tip when it came, `sequence` the mempool's then (0 for one that a reorganisation returned).
+    """
+
+    __slots__ = (
+        "ancestor_count",
+        "ancestor_fees",
+        "ancestor_sigop_cost",
+        "ancestor_size",
+        "children",
+        "descendant_count",
+        "descendant_fees",
+        "descendant_size",
+        "fee",
+        "height",
+        "memory",
+        "modified_fee",
+        "parents",
+        "sequence",
+        "sigop_cost",
+        "spends_coinbase",
+        "stamp",
+        "time",
+        "tx",
+        "txid",
+        "vsize",
+        "weight",
+    )
+
+    def __init__(
+        self,
+        tx: Transaction,
+        *,
+        fee: int,
+        time: int,
+        height: int,
+        sequence: int,
+        sigop_cost: int,
+        spends_coinbase: bool,
+        bytes_per_sigop: int = 20,
+    ) -> None:
+        self.tx = tx
+        self.txid = tx.txid
+        self.fee = self.modified_fee = fee
+        self.time = time
+        self.height = height
+        self.sequence = sequence
+        self.sigop_cost = sigop_cost
+        self.spends_coinbase = spends_coinbase
+        self.weight = tx.weight
+        self.vsize = virtual_size(self.weight, sigop_cost, bytes_per_sigop)
+        self.memory = memory_of(tx)
+        self.stamp = 0
+        self.parents: set[bytes] = set()
+        self.children: set[bytes] = set()
+        self.reset_aggregates()
+
+    def reset_aggregates(self) -> None:
+        """Count only the transaction itself among its ancestors and descendants."""
+        self.ancestor_count = self.descendant_count = 1
+        self.ancestor_size = self.descendant_size = self.vsize
+        self.ancestor_fees = self.descendant_fees = self.modified_fee
+        self.ancestor_sigop_cost = self.sigop_cost
+
+    @property
+    def wtxid(self) -> bytes:
+        return self.tx.wtxid
+
+    @property
+    def worth(self) -> float:
+        """Satoshis per virtual byte, of itself or with its descendants, whichever is more: the least go first."""
+        return max(self.modified_fee / self.vsize, self.descendant_fees / self.descendant_size)
+
+    @property
+    def ancestor_feerate(self) -> float:
+        """Satoshis per virtual byte, of itself or with its ancestors, whichever is less: the most are mined first."""
+        return min(self.modified_fee / self.vsize, self.ancestor_fees / self.ancestor_size)
+
+    def add_ancestor(self, other: "MempoolEntry", sign: int = 1) -> None:
+        """Count `other` among the ancestors, or with sign -1 no longer."""
+        self.ancestor_count += sign
+        self.ancestor_size += sign * other.vsize
+        self.ancestor_fees += sign * other.modified_fee
+        self.ancestor_sigop_cost += sign * other.sigop_cost
+
+    def add_descendant(self, other: "MempoolEntry", sign: int = 1) -> None:
+        """Count `other` among the descendants, or with sign -1 no longer."""
+        self.descendant_count += sign
+        self.descendant_size += sign * other.vsize
+        self.descendant_fees += sign * other.modified_fee
+
+    def __repr__(self) -> str:
+        return f"<MempoolEntry {self.txid[::-1].hex()}>"
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionAdded:
+    """Published when a transaction enters the mempool; `sequence` is the mempool's number of this change."""
+
+    entry: MempoolEntry
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionRemoved:
+    """Published when a transaction leaves; `sequence` as for additions, 0 where a block took it (as Core counts)."""
+
+    entry: MempoolEntry
+    reason: RemovalReason
+    sequence: int
+
+
+def memory_of(tx: Transaction) -> int:
+    """Estimate the bytes of memory that keeping `tx` costs, links and indexes included."""
+    size = len(tx.raw) * (3 if tx.has_witness else 2)  # the raw bytes, and slices of them as scripts and witnesses
+    return _ENTRY_MEMORY + size + _INPUT_MEMORY * len(tx.inputs) + _OUTPUT_MEMORY * len(tx.outputs)
