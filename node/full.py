@@ -16,7 +16,15 @@ from altyn.node.chain.reindex import ConnectProgress, forget_for_reindex, rebuil
 from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.chain.verify import ScriptVerifier, in_processes
 from altyn.node.events import Events, TipChanged
-from altyn.node.lifetime import NodeError, Surroundings, background, real_surroundings, script_checkers, worker_threads
+from altyn.node.lifetime import (
+    NodeError,
+    Surroundings,
+    background,
+    encryption,
+    real_surroundings,
+    script_checkers,
+    worker_threads,
+)
 from altyn.node.mempool.accept import Acceptance
 from altyn.node.mempool.follow import ChainFollower
 from altyn.node.mempool.policy import PolicyLimits
@@ -87,14 +95,16 @@ class FullNode:
             filters=self.filters if settings.peerblockfilters else None,
             options=sync_options(settings, beat),
         )
+        ellswift = encryption(settings.v2transport, secp)
         self.connections = Connections(
-            connection_settings(settings),
+            connection_settings(settings, encrypts=ellswift is not None),
             self.sync,
             clock,
             start_height=lambda: chain.tip.height,
             dialer=surroundings.dialer,
             listener=surroundings.listener,
             rng=surroundings.random,
+            ellswift=ellswift,
         )
         self._told_to_stop = asyncio.Event()
 
@@ -236,11 +246,13 @@ def sync_options(settings: Settings, beat: float) -> SyncOptions:
     return SyncOptions(settings.blocksonly, beat=beat)
 
 
-def connection_settings(settings: Settings) -> ConnectionSettings:
+def connection_settings(settings: Settings, *, encrypts: bool) -> ConnectionSettings:
     """Return what a full node says of itself to peers."""
     services = Services.NETWORK | Services.WITNESS | Services.NETWORK_LIMITED
     if settings.peerblockfilters:
         services |= Services.COMPACT_FILTERS
+    if encrypts:
+        services |= Services.P2P_V2
     return ConnectionSettings(
         magic=settings.network.magic,
         services=int(services),

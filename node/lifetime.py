@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import random
 import sys
@@ -10,9 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from altyn.consensus.secp256k1 import Ellswift, Secp256k1
 from altyn.node.offload import Offload, Threads
 from altyn.p2p.clock import SystemClock, Timer
 from altyn.p2p.transport import Dialer, Listener, dial_tcp, listen_tcp
+
+log = logging.getLogger(__name__)
 
 
 class NodeError(Exception):
@@ -69,6 +73,16 @@ async def real_surroundings(threads: int, mock_time: int) -> AsyncIterator[Surro
         yield Surroundings(clock, offload, random.SystemRandom())
     finally:
         offload.close()
+
+
+def encryption(wanted: bool, secp: Secp256k1) -> Ellswift | None:
+    """Return what the v2 transport needs; None if it is not wanted, or cannot be had, which the log then says."""
+    if not wanted:
+        return None
+    if isinstance(secp, Ellswift):
+        return secp
+    log.warning("speaking v1 with peers, without encryption: v2transport needs libsecp256k1 (coincurve)")
+    return None
 
 
 def worker_threads(par: int) -> int:

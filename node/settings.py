@@ -44,7 +44,7 @@ i2pacceptincoming keypool listenonion logips loglevel loglevelalways logsourcelo
 maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget mintxfee natpmp onlynet paytxfee peerbloomfilters
 persistmempool printpriority proxyrandomize prune rest rpcdoccheck seednode settings
 shutdownnotify spendzeroconfchange startupnotify stopafterblockimport test torcontrol txconfirmtarget txreconciliation
-unsafesqlitesync upnp v2transport vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains whitebind
+unsafesqlitesync upnp vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains whitebind
 whitelist whitelistforcerelay whitelistrelay zmqpubhashblock zmqpubhashblockhwm zmqpubhashtx zmqpubhashtxhwm
 zmqpubrawblock zmqpubrawblockhwm zmqpubrawtx zmqpubrawtxhwm zmqpubsequence zmqpubsequencehwm
 """
@@ -148,6 +148,7 @@ class Settings:
         (), "Peer to keep a connection to", group="Peers", value_name="address", network_only=True, common=True
     )
     maxconnections: int = option(125, "Most connections with peers", group="Peers", common=True)
+    v2transport: bool = option(True, "Encrypt connections with peers that can (BIP324)", group="Peers", common=True)
     timeout: int = option(5000, "Limit for connecting, milliseconds", group="Peers")
     peertimeout: int = option(60, "Limit for a peer's silence, seconds", group="Peers")
     networkactive: bool = option(True, "Start with peer connections enabled", group="Peers")

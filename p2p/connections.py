@@ -8,10 +8,13 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from altyn.consensus.secp256k1 import Ellswift
 from altyn.p2p.addresses import Endpoint, NetworkAddress
 from altyn.p2p.clock import Timer
 from altyn.p2p.errors import Disconnect
+from altyn.p2p.framing.frame import Framing
 from altyn.p2p.framing.v1 import V1Framing
+from altyn.p2p.framing.v2 import V2Framing
 from altyn.p2p.handshake import Handshake
 from altyn.p2p.kinds import PeerKind, Permission
 from altyn.p2p.limits import MAX_UNSETTLED_BYTES_OF_ALL, PROTOCOL_VERSION
@@ -62,9 +65,11 @@ class Connections:
         dialer: Dialer = dial_tcp,
         listener: Listener = listen_tcp,
         rng: random.Random | None = None,
+        ellswift: Ellswift | None = None,
     ) -> None:
         """`start_height`: the height that our version messages give. `permissions`: what a peer may do, by where it is
-        and how the connection was made. `rng` makes nonces; left out, the system does.
+        and how the connection was made. `rng` makes nonces and keys; left out, the system does. `ellswift` makes us
+        speak v2 too, and try it first.
         """
         self.settings = settings
         self.peers: dict[int, Peer] = {}
@@ -79,6 +84,7 @@ class Connections:
         self._start_height, self._permissions = start_height, permissions
         self._dialer, self._listener = dialer, listener
         self._rng = rng or random.SystemRandom()
+        self._ellswift = ellswift
         self._ids = itertools.count()
         self._listenings: list[Listening] = []
         self._tasks: asyncio.TaskGroup | None = None
@@ -116,10 +122,16 @@ class Connections:
         self.listening.append(listening.endpoint)
         return listening.endpoint
 
-    async def connect(self, host: str, port: int, kind: PeerKind = PeerKind.MANUAL) -> Peer:
+    @property
+    def speaks_v2(self) -> bool:
+        """Whether we can encrypt (BIP324)."""
+        return self._ellswift is not None
+
+    async def connect(self, host: str, port: int, kind: PeerKind = PeerKind.MANUAL, *, v2: bool | None = None) -> Peer:
         """Dial once and return the peer, whose handshake goes on: await its `ready`, or hear of it by the handler.
 
-        Raises OSError when nobody answers, and Disconnect while the network is switched off.
+        `v2`: try that transport first; left out, when we speak it. A peer that hangs up on it is dialled again with v1,
+        as another peer. Raises OSError when nobody answers, and Disconnect while the network is switched off.
         """
         if not self._open:
             raise Disconnect("network is switched off")
@@ -127,16 +139,19 @@ class Connections:
         if not self._open:
             transport.abort()
             raise Disconnect("network is switched off")
-        return self._start(transport, kind)
+        return self._start(transport, kind, v2=v2)
 
-    def add_node(self, host: str, port: int) -> bool:
-        """Stay connected to a node: dial it again, ever less often, when it is away. False if it is added already."""
+    def add_node(self, host: str, port: int, *, v2: bool | None = None) -> bool:
+        """Stay connected to a node: dial it again, ever less often, when it is away. False if it is added already.
+
+        `v2`: as for `connect`.
+        """
         endpoint = Endpoint(host, port)
         if endpoint in self.added_nodes:
             return False
         self.added_nodes[endpoint] = None
         removed = self._keepers[endpoint] = asyncio.Event()
-        self._spawn(self._keep(endpoint, removed))
+        self._spawn(self._keep(endpoint, removed, v2))
         return True
 
     def remove_node(self, host: str, port: int) -> bool:
@@ -191,7 +206,7 @@ class Connections:
     def _open(self) -> bool:
         return self.network_active and not self._stopped
 
-    def _start(self, transport: Transport, kind: PeerKind) -> Peer:
+    def _start(self, transport: Transport, kind: PeerKind, *, v2: bool | None = None) -> Peer:
         nonce = self._rng.getrandbits(64) or 1
         handshake = Handshake(
             kind,
@@ -204,7 +219,7 @@ class Connections:
             next(self._ids),
             kind,
             transport,
-            V1Framing(self.settings.magic),
+            self._framing(initiating=kind is not PeerKind.INBOUND, v2=v2),
             handshake,
             handler=self._handler,
             clock=self._clock,
@@ -218,7 +233,23 @@ class Connections:
         self._spawn(self._supervise(peer))
         return peer
 
+    def _framing(self, *, initiating: bool, v2: bool | None) -> Framing:
+        if self._ellswift is None or v2 is False:
+            return V1Framing(self.settings.magic)
+        return V2Framing(self._ellswift, self.settings.magic, self._rng.randbytes, initiating=initiating)
+
     async def _supervise(self, peer: Peer) -> None:
+        try:
+            await self._serve(peer)
+            if peer.may_speak_v1 and self._open:
+                log.debug("retrying with v1 transport protocol for %s", peer)
+                await self.connect(*peer.address, peer.kind, v2=False)
+        except (OSError, Disconnect) as error:
+            log.debug("no connection to %s: %s", peer.address, error)
+        finally:
+            peer.gone.set()
+
+    async def _serve(self, peer: Peer) -> None:
         try:
             await peer.run()
             log.info("%s %s disconnected: %s", peer, peer.address, peer.ended)
@@ -228,16 +259,15 @@ class Connections:
             del self.peers[peer.id]
             self._past_sent += peer.stats.bytes_sent
             self._past_received += peer.stats.bytes_received
-            peer.gone.set()
 
-    async def _keep(self, endpoint: Endpoint, removed: asyncio.Event) -> None:
+    async def _keep(self, endpoint: Endpoint, removed: asyncio.Event, v2: bool | None) -> None:
         """Dial an added node again and again. A connection that got through its handshake makes us patient anew."""
         pause = FIRST_RETRY
         while not removed.is_set():
             await self._activated.wait()
-            peer = next((p for p in self.peers.values() if p.address == endpoint and not p.inbound), None)
+            peer = self._called(endpoint)
             try:
-                peer = peer or await self.connect(endpoint.host, endpoint.port)
+                peer = peer or await self.connect(*endpoint, v2=v2)
             except (OSError, Disconnect) as error:
                 log.debug("no connection to %s: %s", endpoint, error)
             else:
@@ -246,6 +276,8 @@ class Connections:
                 await peer.gone.wait()
                 if endpoint in self.added_nodes:
                     self.added_nodes[endpoint] = None
+                if self._called(endpoint):
+                    continue  # again, with v1
                 if peer.ready.is_set():
                     pause = FIRST_RETRY
             try:
@@ -253,6 +285,10 @@ class Connections:
                     await removed.wait()
             except TimeoutError:
                 pause = min(2 * pause, LAST_RETRY)
+
+    def _called(self, endpoint: Endpoint) -> Peer | None:
+        """Return a connection that we made to an address."""
+        return next((p for p in self.peers.values() if p.address == endpoint and not p.inbound), None)
 
     def _introduction(self, receiver: Endpoint, kind: PeerKind, nonce: int) -> Version:
         services = self.settings.services

@@ -13,7 +13,7 @@ from altyn.consensus.encoding import EncodingError
 from altyn.p2p.addresses import Endpoint
 from altyn.p2p.clock import Timer
 from altyn.p2p.errors import Disconnect, Misbehaving
-from altyn.p2p.framing.v1 import Frame, V1Framing
+from altyn.p2p.framing.frame import Frame, Framing
 from altyn.p2p.handshake import Features, Handshake, Stage
 from altyn.p2p.kinds import PeerKind, Permission
 from altyn.p2p.limits import (
@@ -111,7 +111,7 @@ class Peer:
         peer_id: int,
         kind: PeerKind,
         transport: Transport,
-        framing: V1Framing,
+        framing: Framing,
         handshake: Handshake,
         *,
         handler: PeerHandler,
@@ -138,6 +138,7 @@ class Peer:
         self._features: Features | None = None
         self._transport, self._framing, self._handshake = transport, framing, handshake
         self._handler, self._clock, self._settings, self._rng = handler, clock, settings, rng
+        self._can_send = asyncio.Event()
         self._inbox = Inbox(READ_AHEAD)
         self._outbox = Outbox(soft=settings.send_buffer, hard=settings.max_queued)
         self._budget = budget or Budget(MAX_UNSETTLED_BYTES_OF_ALL)
@@ -166,8 +167,18 @@ class Peer:
 
     @property
     def transport_name(self) -> str:
-        """How messages are framed: v1 or v2."""
+        """How messages are framed: v1, v2, or detecting."""
         return self._framing.name
+
+    @property
+    def session_id(self) -> str:
+        """The id of an encrypted session, for comparing it at both ends; else empty."""
+        return self._framing.session_id
+
+    @property
+    def may_speak_v1(self) -> bool:
+        """Whether the peer ended the connection without an answer to our v2 key (Core: ShouldReconnectV1)."""
+        return self._told_why is None and self._framing.unanswered
 
     @property
     def features(self) -> Features:
@@ -259,10 +270,14 @@ class Peer:
 
     async def _fill_inbox(self) -> None:
         """Read ahead a bounded number of bytes, so that two peers who send each other much cannot block each other."""
+        await self._agree_on_keys()
         while data := await self._transport.read():
             self.stats.bytes_received += len(data)
             self.stats.last_receive = self._clock.now()
-            for frame in self._framing.feed(data):
+            frames = self._framing.feed(data)
+            if not self._can_send.is_set():
+                await self._agree_on_keys()
+            for frame in frames:
                 self._inbox.put(frame)
             await self._inbox.room()
         self._inbox.put(None)
@@ -396,22 +411,33 @@ class Peer:
         self._ping_nonce = 0
         self._ping_answered.set()
 
+    async def _agree_on_keys(self) -> None:
+        """Send what the framing has to say; let messages follow when it is ready for them."""
+        if unsent := self._framing.take_unsent():
+            await self._send_bytes(unsent)
+        if self._framing.can_send:
+            self._can_send.set()
+
     async def _drain_outbox(self) -> None:
+        await self._can_send.wait()
         while True:
             await self._write(await self._outbox.get())
 
     async def _write(self, outgoing: Outgoing) -> None:
         framed = self._framing.frame(outgoing.command, outgoing.payload)
-        stats = self.stats
-        stats.bytes_sent += len(framed)
-        stats.bytes_sent_by_command[outgoing.command if outgoing.command in MESSAGES else OTHER] += len(framed)
-        await self._transport.write(framed)
-        stats.last_send = self._clock.now()
+        known = outgoing.command if outgoing.command in MESSAGES else OTHER
+        self.stats.bytes_sent_by_command[known] += len(framed)
+        await self._send_bytes(framed)
+
+    async def _send_bytes(self, data: bytes) -> None:
+        self.stats.bytes_sent += len(data)
+        await self._transport.write(data)
+        self.stats.last_send = self._clock.now()
 
     async def _send_last_words(self) -> None:
         """Send what we had said before we hung up, if it is short and the peer reads."""
         rest = self._outbox.take_rest()
-        if sum(len(outgoing.payload) for outgoing in rest) > _LAST_WORDS:
+        if not self._can_send.is_set() or sum(len(outgoing.payload) for outgoing in rest) > _LAST_WORDS:
             return
         try:
             async with asyncio.timeout(1.0):
@@ -449,7 +475,7 @@ class Peer:
             heard, said = int(stats.last_receive != 0), int(stats.last_send != 0)
             return first, f"socket no message in first {seconds:.0f} seconds, {heard} {said}"
         if self._features is None:
-            return first, "version handshake timeout"
+            return first, f"{'V2' if self.transport_name == 'detecting' else 'version'} handshake timeout"
         limits = [
             (stats.last_send + SILENCE_LIMIT, "socket sending timeout"),
             (stats.last_receive + SILENCE_LIMIT, "socket receive timeout"),

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from typing import NamedTuple
 
-from altyn.p2p.framing.v1 import Frame
+from altyn.p2p.framing.frame import Frame
 
 _OVERHEAD = 150
 """Bytes that a queued message costs besides its own: a flood of empty ones is a flood too."""

@@ -5,12 +5,14 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
+from altyn.consensus.secp256k1 import Ellswift
 from altyn.node.testnet.clock import SimulatedClock
 from altyn.node.testnet.links import Links
 from altyn.p2p.addresses import Endpoint
 from altyn.p2p.clock import Timer
 from altyn.p2p.connections import Connections, ConnectionSettings
-from altyn.p2p.framing.v1 import Frame, V1Framing
+from altyn.p2p.framing.frame import Frame
+from altyn.p2p.framing.v1 import V1Framing
 from altyn.p2p.messages import Message, Ping, Pong, Verack, Version
 from altyn.p2p.peer import Peer, PeerSettings, Settlement
 from altyn.p2p.transport import Transport
@@ -110,10 +112,17 @@ def settings(peer: PeerSettings | None = None, **fields: Any) -> ConnectionSetti
 class Node:
     """Connections in a simulated network, running."""
 
-    def __init__(self, links: Links, host: str, handler: Recorder, clock: Timer, **fields: Any) -> None:
+    def __init__(
+        self, links: Links, host: str, handler: Recorder, clock: Timer, ellswift: Ellswift | None, **fields: Any
+    ) -> None:
         self.links, self.host, self.handler = links, host, handler
         self.connections = Connections(
-            settings(**fields), handler, clock, dialer=links.dialer(host), listener=links.listener(host)
+            settings(**fields),
+            handler,
+            clock,
+            dialer=links.dialer(host),
+            listener=links.listener(host),
+            ellswift=ellswift,
         )
 
     async def call(self, host: str = CALLER) -> Caller:
@@ -147,10 +156,11 @@ async def node(
     links: Links | None = None,
     host: str = NODE,
     clock: Timer | None = None,
+    ellswift: Ellswift | None = None,
     **fields: Any,
 ) -> AsyncIterator[Node]:
-    """A listening node; `fields` go into its settings."""
-    made = Node(links or Links(), host, Recorder(answer), clock or SimulatedClock(), **fields)
+    """A listening node, which speaks v2 if it is given `ellswift`; `fields` go into its settings."""
+    made = Node(links or Links(), host, Recorder(answer), clock or SimulatedClock(), ellswift, **fields)
     await made.connections.listen("0.0.0.0", PORT)
     async with running(made.connections):
         yield made

@@ -1,7 +1,7 @@
 """The elliptic curve behind signatures: one interface, two backends."""
 
 import warnings
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 """The order of the group."""
@@ -63,6 +63,29 @@ class Secp256k1(Protocol):
 
     def tweak_x_only(self, key: bytes, tweak: bytes) -> tuple[bytes, int]:
         """Return the x-only key plus tweak times G: its x, 32 bytes, and the parity of its y. Raises InvalidKey."""
+        ...
+
+
+@runtime_checkable
+class Ellswift(Protocol):
+    """Key agreement with public keys that look like random bytes (BIP324); of the backends, libsecp256k1 only has it.
+
+    Encoded keys are 64 bytes, and any 64 bytes are one.
+    """
+
+    def ellswift_create(self, secret: bytes, randomness: bytes) -> bytes:
+        """Return one of the many encodings of the public key of `secret`, chosen by 32 random bytes.
+
+        Raises InvalidKey.
+        """
+        ...
+
+    def ellswift_decode(self, encoded: bytes) -> bytes:
+        """Return the public key, 33 bytes."""
+        ...
+
+    def ellswift_agree(self, secret: bytes, ours: bytes, theirs: bytes, *, initiating: bool) -> bytes:
+        """Return the 32 bytes that both sides come to; `initiating`: we made the connection. Raises InvalidKey."""
         ...
 
 

@@ -35,6 +35,10 @@ try:
     _create_keypair = lib.secp256k1_keypair_create
     _verify_schnorr = lib.secp256k1_schnorrsig_verify
     _sign_schnorr = lib.secp256k1_schnorrsig_sign_custom
+    _create_ellswift = lib.secp256k1_ellswift_create
+    _decode_ellswift = lib.secp256k1_ellswift_decode
+    _agree_ellswift = lib.secp256k1_ellswift_xdh
+    _hash_bip324 = lib.secp256k1_ellswift_xdh_hash_function_bip324
     _CONTEXT_NONE = lib.SECP256K1_CONTEXT_NONE
     _COMPRESSED = lib.SECP256K1_EC_COMPRESSED
     _UNCOMPRESSED = lib.SECP256K1_EC_UNCOMPRESSED
@@ -169,6 +173,29 @@ class LibSecp256k1:
         _serialize_x_only(context, x, output)
         return bytes(_buffer(x)), parity[0]
 
+    def ellswift_create(self, secret: bytes, randomness: bytes) -> bytes:
+        _require_size(randomness, "randomness")
+        encoded = _new(_BUFFER, 64)
+        if len(secret) != 32 or not _create_ellswift(self._context, encoded, secret, randomness):
+            raise InvalidKey("not a secret key")
+        return bytes(_buffer(encoded))
+
+    def ellswift_decode(self, encoded: bytes) -> bytes:
+        key = _new(_PUBLIC_KEY)
+        _decode_ellswift(self._context, key, _require_ellswift(encoded))
+        return self._serialize(key, True)
+
+    def ellswift_agree(self, secret: bytes, ours: bytes, theirs: bytes, *, initiating: bool) -> bytes:
+        first, second = (ours, theirs) if initiating else (theirs, ours)
+        a, b = _require_ellswift(first), _require_ellswift(second)
+        context, shared, party = self._context, _new(_BUFFER, 32), int(not initiating)
+        if len(secret) != 32 or not _verify_secret(
+            context, secret
+        ):  # the call itself reduces a secret that is too large
+            raise InvalidKey("not a secret key")
+        _agree_ellswift(context, shared, a, b, secret, party, _hash_bip324, ffi.NULL)
+        return bytes(_buffer(shared))
+
     def _serialize(self, key: Any, compressed: bool) -> bytes:
         length = 33 if compressed else 65
         size, out = _new(_SIZE, length), _new(_BUFFER, length)
@@ -179,3 +206,9 @@ class LibSecp256k1:
 def _require_size(data: bytes, what: str) -> None:
     if len(data) != 32:
         raise ValueError(f"{what} must have 32 bytes, not {len(data)}")
+
+
+def _require_ellswift(encoded: bytes) -> bytes:
+    if len(encoded) != 64:
+        raise ValueError(f"an ElligatorSwift key has 64 bytes, not {len(encoded)}")
+    return encoded

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Self
 
+from altyn.consensus import secp256k1
 from altyn.consensus.block import Block
 from altyn.consensus.transaction import Transaction
 from altyn.node.chain.tree import Entry
 from altyn.node.events import Events
-from altyn.node.lifetime import NodeError, Surroundings, background, real_surroundings
+from altyn.node.lifetime import NodeError, Surroundings, background, encryption, real_surroundings
 from altyn.node.light.filters import FilterChain
 from altyn.node.light.headers import HeaderChain
 from altyn.node.light.store import FilterHeaderStore
@@ -82,6 +83,7 @@ class LightNode:
             dialer=surroundings.dialer,
             listener=surroundings.listener,
             rng=surroundings.random,
+            ellswift=encryption(settings.v2transport, secp256k1.load(settings.secp256k1)),
         )
         self._told_to_stop = asyncio.Event()
 

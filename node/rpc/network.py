@@ -139,31 +139,33 @@ class NetworkMethods:
                 "'onetry' to try a connection to the node once"
             ),
         ],
-        v2transport: Annotated[bool, Flag("Attempt to connect using BIP324 v2 transport protocol")] = False,
+        v2transport: Annotated[
+            bool | None, Flag("Attempt to connect using BIP324 v2 transport protocol (default: set by -v2transport)")
+        ] = None,
     ) -> None:
         """Attempts to add or remove a node from the addnode list, or tries a connection to a node once."""
         if command not in {"add", "remove", "onetry"}:
             declared: Method = self.addnode.__rpc__  # type: ignore[attr-defined]  # set by `method`
             raise RpcError(MISC_ERROR, declared.help())
-        if v2transport and command != "remove":
+        if v2transport and not self._connections.speaks_v2:
             raise RpcError(INVALID_PARAMETER, "Error: v2transport requested but not enabled (see -v2transport)")
         try:
             endpoint = Endpoint.parse(node, self._default_port)
         except ValueError as error:
             raise RpcError(CLIENT_INVALID_IP_OR_SUBNET, f"Error: Invalid address {node}") from error
         if command == "onetry":
-            await self._try(endpoint)
+            await self._try(endpoint, v2transport)
         elif command == "add":
-            if not self._connections.add_node(*endpoint):
+            if not self._connections.add_node(*endpoint, v2=v2transport):
                 raise RpcError(CLIENT_NODE_ALREADY_ADDED, "Error: Node already added")
         elif not self._connections.remove_node(*endpoint):
             raise RpcError(CLIENT_NODE_NOT_ADDED, "Error: Node could not be removed. It has not been added previously.")
 
-    async def _try(self, endpoint: Endpoint) -> None:
+    async def _try(self, endpoint: Endpoint, v2: bool | None) -> None:
         """Dial once; that nobody is there is no error of the call (Core)."""
         try:
             async with asyncio.timeout(self._connect_timeout):
-                await self._connections.connect(*endpoint)
+                await self._connections.connect(*endpoint, v2=v2)
         except (OSError, Disconnect) as error:
             log.info("connection to %s failed: %s", endpoint, error or "timed out")
 
@@ -232,7 +234,7 @@ def peer_form(peer: Peer, sync: SyncState) -> dict[str, Json]:
         "bytesrecv_per_msg": dict(sorted(stats.bytes_received_by_command.items())),
         "connection_type": peer.kind.value,
         "transport_protocol_type": peer.transport_name,
-        "session_id": "",
+        "session_id": peer.session_id,
     }
 
 

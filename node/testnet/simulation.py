@@ -136,5 +136,5 @@ class SimulatedNetwork:
             chain=network.chain,
             network=network,
             port=network.port,
-            **fields,  # type: ignore[arg-type]  # whatever a test sets
+            **{"v2transport": False} | fields,  # type: ignore[arg-type]  # whatever a test sets
         )

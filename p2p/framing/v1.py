@@ -1,29 +1,23 @@
 """The old transport: magic, command, length, checksum, payload, in the clear (Core: V1Transport)."""
 
 import struct
-from typing import NamedTuple
 
 from altyn.consensus.hashes import sha256d
 from altyn.p2p.errors import Disconnect
+from altyn.p2p.framing.frame import Frame, read_command
 from altyn.p2p.limits import MAX_PROTOCOL_MESSAGE_LENGTH
 
 _HEADER = struct.Struct("<4s12sI4s")
 HEADER_SIZE = 24
 
 
-class Frame(NamedTuple):
-    """A message as it came: `size` counts its header too. With a `fault` it is to be dropped, not the peer."""
-
-    command: str
-    payload: bytes
-    size: int
-    fault: str = ""
-
-
 class V1Framing:
-    """Cuts a stream into frames. Holds at most one message's bytes besides what it is fed."""
+    """Cuts a stream into frames (a Framing). Holds at most one message's bytes besides what it is fed."""
 
     name = "v1"
+    session_id = ""
+    can_send = True
+    unanswered = False
 
     def __init__(self, magic: bytes) -> None:
         """`magic`: the four bytes that begin every message of the network."""
@@ -54,19 +48,21 @@ class V1Framing:
         del buffer[:position]
         return frames
 
+    def take_unsent(self) -> bytes:
+        return b""
+
     def frame(self, command: str, payload: bytes) -> bytes:
-        """Return the bytes to send for a message."""
         return _HEADER.pack(self._magic, command.encode("ascii"), len(payload), sha256d(payload)[:4]) + payload
 
 
 def _frame(padded: bytes, payload: bytes, checksum: bytes) -> Frame:
-    command, _, padding = padded.partition(b"\0")
     size = HEADER_SIZE + len(payload)
     if sha256d(payload)[:4] != checksum:
         return Frame("", b"", size, f"Header error: Wrong checksum ({_readable(padded)}, {len(payload)} bytes)")
-    if padding.strip(b"\0") or not all(0x20 <= character <= 0x7E for character in command):
+    command = read_command(padded)
+    if command is None:
         return Frame("", b"", size, f"Header error: Invalid message type ({_readable(padded)}, {len(payload)} bytes)")
-    return Frame(command.decode("ascii"), payload, size)
+    return Frame(command, payload, size)
 
 
 def _readable(padded: bytes) -> str:

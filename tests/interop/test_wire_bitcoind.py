@@ -37,7 +37,7 @@ async def seen_by(bitcoind: NodeProcess, inbound: bool) -> dict[str, Any]:
 
 
 async def same_counts(bitcoind: NodeProcess, peer: Peer) -> None:
-    """Wait until both sides have counted the same; v2 is not spoken here."""
+    """Wait until both sides have counted the same, in v1; v2 is in `test_v2_bitcoind.py`."""
     theirs: dict[str, Any] = {}
     for _ in range(100):
         theirs = await seen_by(bitcoind, inbound=not peer.inbound)

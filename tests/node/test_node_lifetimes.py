@@ -17,6 +17,7 @@ from altyn.node.light.node import LightNode
 from altyn.node.settings import Settings
 from altyn.node.storage.errors import FolderRefused, StoreError
 from altyn.node.testnet.processes import free_ports
+from altyn.p2p.kinds import Services
 
 
 def settings(folder: Path, **fields: object) -> Settings:
@@ -61,6 +62,27 @@ async def test_nodes_meet_and_remember(tmp_path: Path) -> None:
         assert header == light.filters.header(entry)
     async with full_node(tmp_path / "other") as other:
         assert other.chain.tip.hash == tip
+
+
+@pytest.mark.parametrize(
+    ("ours", "transport", "services"),
+    [({}, "v2", Services.P2P_V2), ({"v2transport": False}, "v1", 0), ({"secp256k1": "ecdsa"}, "v1", 0)],
+)
+async def test_nodes_encrypt_when_both_can(
+    tmp_path: Path,
+    ours: dict[str, object],
+    transport: str,
+    services: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with full_node(tmp_path / "full", **ours) as full, full_node(tmp_path / "other") as other:
+        assert full.connections.settings.services & Services.P2P_V2 == services
+        peer = await full.connections.connect("127.0.0.1", other.settings.port)
+        callers = [peer, await other.connections.connect("127.0.0.1", full.settings.port)]
+        await until(lambda: sum(one.is_ready for one in other.connections.peers.values()) == 2)
+        assert callers[0].transport_name == transport
+        assert {one.transport_name for one in other.connections.peers.values()} == {transport}
+    assert ("v2transport needs libsecp256k1" in caplog.text) is ("secp256k1" in ours)
 
 
 async def test_run_ends_when_the_node_is_told_to_stop(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from altyn.consensus.hashes import sha256d
 from altyn.p2p.errors import Disconnect
-from altyn.p2p.framing.v1 import HEADER_SIZE, Frame, V1Framing
+from altyn.p2p.framing.frame import Frame
+from altyn.p2p.framing.v1 import HEADER_SIZE, V1Framing
 from altyn.p2p.limits import MAX_PROTOCOL_MESSAGE_LENGTH
 
 MAGIC = b"\xfa\xbf\xb5\xda"

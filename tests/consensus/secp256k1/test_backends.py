@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from altyn.consensus.secp256k1 import ORDER, InvalidKey, load
+from altyn.consensus.secp256k1 import ORDER, Ellswift, InvalidKey, load
 
 FAST, PLAIN = load("coincurve"), load("ecdsa")
 BACKENDS = pytest.mark.parametrize("secp", [FAST, PLAIN], ids=["coincurve", "ecdsa"])
@@ -200,6 +200,32 @@ def without_coincurve(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(builtins, "__import__", fail)
     yield
     monkeypatch.undo()
+
+
+@given(ours=SECRETS, theirs=SECRETS, randomness=st.binary(min_size=64, max_size=64))
+def test_both_ends_agree_on_a_secret_by_keys_that_look_random(ours: bytes, theirs: bytes, randomness: bytes) -> None:
+    assert isinstance(FAST, Ellswift)
+    a, b = FAST.ellswift_create(ours, randomness[:32]), FAST.ellswift_create(theirs, randomness[32:])
+    assert FAST.ellswift_decode(a)[1:] == FAST.public_key(ours)[1:]
+    shared = FAST.ellswift_agree(ours, a, b, initiating=True)
+    assert len(shared) == 32
+    assert FAST.ellswift_agree(theirs, b, a, initiating=False) == shared
+    assert (FAST.ellswift_agree(ours, a, b, initiating=False) == shared) is (a == b)
+
+
+def test_only_libsecp256k1_agrees_on_secrets_and_only_by_keys() -> None:
+    assert not isinstance(PLAIN, Ellswift)
+    assert isinstance(FAST, Ellswift)
+    for secret in (bytes(32), b"\xff" * 32, b"short"):
+        with pytest.raises(InvalidKey):
+            FAST.ellswift_create(secret, bytes(32))
+        with pytest.raises(InvalidKey):
+            FAST.ellswift_agree(secret, bytes(64), bytes(64), initiating=True)
+    with pytest.raises(ValueError, match="randomness"):
+        FAST.ellswift_create(b"\1" * 32, b"")
+    for decode in (FAST.ellswift_decode, lambda key: FAST.ellswift_agree(b"\1" * 32, key, bytes(64), initiating=False)):
+        with pytest.raises(ValueError, match="64 bytes, not 63"):
+            decode(bytes(63))
 
 
 @pytest.mark.usefixtures("without_coincurve")

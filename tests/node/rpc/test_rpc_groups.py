@@ -195,6 +195,17 @@ async def test_dialling_nobody_once_is_no_error_and_adding_twice_is_one(rpc: Rpc
     assert (await refusal(rpc, "addnode", "127.0.0.1:1", "dance"))[0] == -1
 
 
+async def test_encryption_is_asked_for_only_where_there_is_some(tmp_path: Path) -> None:
+    async with rpc_node(tmp_path, "-v2transport=0") as rpc:
+        message = "Error: v2transport requested but not enabled (see -v2transport)"
+        assert await refusal(rpc, "addnode", "127.0.0.1:1", "onetry", True) == (-8, message)
+        assert await rpc.call("addnode", "127.0.0.1:1", "onetry", False) is None
+        assert (await rpc.call("getnetworkinfo"))["localservicesnames"] == ["NETWORK", "WITNESS", "NETWORK_LIMITED"]
+    async with rpc_node(tmp_path) as rpc:
+        assert await rpc.call("addnode", "127.0.0.1:1", "onetry", True) is None
+        assert (await rpc.call("getnetworkinfo"))["localservicesnames"][-1] == "P2P_V2"
+
+
 async def test_no_argument_whatever_gets_anything_but_an_answer_or_a_refusal(rpc: Rpc) -> None:
     blocks = await rpc.call("generatetoaddress", 2, ADDRESS)
     raw_block = await rpc.call("getblock", blocks[0], 0)
