@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from altyn.consensus.block import Block
 from altyn.node.full import FullNode
 from altyn.node.lifetime import Surroundings
 from altyn.node.offload import Inline
+from altyn.node.rpc.errors import RpcError
 from altyn.node.rpc.groups import full_groups
 from altyn.node.rpc.json_text import dump_in_pieces, parse
 from altyn.node.rpc.method import MethodTable
@@ -19,6 +23,8 @@ from altyn.p2p.clock import SystemClock
 from altyn.p2p.transport import Transport
 
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+RAW_TRUE = "bcrt1qft5p2uhsdcdc3l2ua4ap5qqfg4pjaqlp250x7us7a8qqhrxrxfsqseac85"
+"""Pays to the witness script OP_TRUE: anybody may spend it."""
 
 
 async def nobody_there(endpoint: Endpoint) -> Transport:
@@ -48,3 +54,16 @@ async def rpc_node(folder: Path, *options: str) -> AsyncIterator[Rpc]:
         for group in full_groups(node, rpc.methods, clock, lambda seconds: None):
             rpc.methods.add(group)
         yield rpc
+
+
+async def refusal(rpc: Rpc, method: str, *params: Any) -> tuple[int, str]:
+    with pytest.raises(RpcError) as caught:
+        await rpc.call(method, *params)
+    return caught.value.code, caught.value.message
+
+
+async def funded(rpc: Rpc) -> Block:
+    """Mine until the first reward, which anybody may spend, is ripe; return its block."""
+    first = (await rpc.call("generatetoaddress", 1, RAW_TRUE))[0]
+    await rpc.call("generatetoaddress", 100, ADDRESS)
+    return Block.parse(bytes.fromhex(await rpc.call("getblock", first, 0)))

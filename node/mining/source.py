@@ -53,6 +53,8 @@ class ChainTemplates:
         self._secp = secp
         self._room = room
         self._version_bits = VersionBits(chain.network)
+        self.last: BlockTemplate | None = None
+        """The template that was made last of what the mempool offers."""
 
     @property
     def network(self) -> Network:
@@ -62,7 +64,7 @@ class ChainTemplates:
         """Make a template of what the mempool offers now. In the writer, for there chain and mempool fit together."""
 
         async def build() -> BlockTemplate:
-            return build_template(
+            self.last = build_template(
                 self._chain.tip,
                 self._mempool,
                 self._chain.network,
@@ -71,6 +73,7 @@ class ChainTemplates:
                 version_bits=self._version_bits,
                 room=self._room,
             )
+            return self.last
 
         return await self._writer.do(build)
 

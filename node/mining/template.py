@@ -64,6 +64,11 @@ class BlockTemplate:
         """The number that the block's hash must not exceed."""
         return bits_to_target(self.bits)
 
+    @property
+    def weight(self) -> int:
+        """Weight units, with what is kept for header and coinbase (Core: m_last_block_weight)."""
+        return RESERVED_WEIGHT + sum(each.weight for each in self.transactions)
+
     def coinbase(self, extra_nonce: int = 0) -> Transaction:
         """Make the first transaction; each `extra_nonce` gives another txid."""
         outputs = [TxOut(self.coinbase_value, self.script_pubkey)]

@@ -1,13 +1,16 @@
 """Which groups of methods a full and a light node serve."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from altyn.consensus import secp256k1
+from altyn.consensus.transaction import OutPoint, TxOut
 from altyn.node.full import FullNode
 from altyn.node.light.node import LightNode
 from altyn.node.rpc.blockchain import BlockchainMethods, BlockMethods
 from altyn.node.rpc.coin_set import CoinSetMethods
 from altyn.node.rpc.control import ControlMethods, MockableClock
+from altyn.node.rpc.descriptors import DescriptorMethods
+from altyn.node.rpc.generate import GenerateMethods
 from altyn.node.rpc.indexes import IndexMethods
 from altyn.node.rpc.json_forms import Forms
 from altyn.node.rpc.light import LightMethods, PeerGate
@@ -16,6 +19,8 @@ from altyn.node.rpc.method import Method, MethodTable, declared_methods
 from altyn.node.rpc.mining import MiningMethods
 from altyn.node.rpc.network import NetworkMethods, SyncState
 from altyn.node.rpc.rawtransactions import RawTransactionMethods
+from altyn.node.rpc.scans import ScanMethods
+from altyn.node.rpc.signing import SigningMethods
 from altyn.node.rpc.sources import ChainBlocks, IndexedTransactions, PeerBlocks, size_of_block_files, size_of_coins
 from altyn.node.settings import Settings
 from altyn.p2p.connections import Connections
@@ -25,11 +30,15 @@ DECLARED: Mapping[str, Method] = {
     for group in (
         BlockchainMethods,
         CoinSetMethods,
+        ScanMethods,
         IndexMethods,
         SendMethods,
         MempoolMethods,
         RawTransactionMethods,
+        SigningMethods,
+        DescriptorMethods,
         MiningMethods,
+        GenerateMethods,
         NetworkMethods,
         ControlMethods,
         LightMethods,
@@ -53,16 +62,24 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, stop
         headers, common = follow.synced(peer_id)
         return SyncState(headers, common, tuple(follow.in_flight(peer_id)), gossip.fee_filter(peer_id))
 
+    def find_outputs(outpoints: Iterable[OutPoint]) -> dict[OutPoint, TxOut]:
+        found = ((each, mempool.coin(each) or chain.coins.get(each)) for each in outpoints)
+        return {outpoint: coin.output for outpoint, coin in found if coin is not None}
+
     return [
         BlockchainMethods(
             chain, mempool, node.writer, blocks, forms, lambda: size_of_block_files(node.settings.folder)
         ),
         CoinSetMethods(chain, node.offload, lambda: size_of_coins(node.settings.folder)),
+        ScanMethods(chain, forms, node.secp, node.offload),
         IndexMethods(chain, mempool, node.network, node.offload),
         SendMethods(MempoolGate(chain, mempool, node.acceptance, node.sync.offer)),
         MempoolMethods(mempool, node.acceptance, full_rbf=node.settings.mempoolfullrbf),
         RawTransactionMethods(chain, mempool, blocks, forms, index),
-        MiningMethods(chain, mempool, node.templates, node.miner, lambda: len(node.connections.peers)),
+        SigningMethods(node.network, node.secp, find_outputs),
+        DescriptorMethods(forms, node.secp),
+        MiningMethods(chain, mempool, node.templates, lambda: len(node.connections.peers)),
+        GenerateMethods(mempool, node.templates, node.miner, node.secp),
         _network_methods(node.connections, sync_state, node.settings),
         ControlMethods(methods, node.network, clock, stop),
     ]

@@ -20,10 +20,10 @@ from altyn.node.rpc.method import (
     Number,
     Text,
     decode_hex,
+    expect_fields,
     expect_type,
     hash_from_json,
     integer,
-    json_type,
     method,
 )
 
@@ -205,14 +205,7 @@ def _unspent_and_total(index: AddressIndex, script: bytes, view: Entry) -> tuple
 def _outpoint(value: Json) -> OutPoint:
     """Read an output from its JSON form. Raises RpcError with Core's texts."""
     expect_type(value, "object")
-    for name, expected in (("txid", "string"), ("vout", "number")):
-        found = json_type(value.get(name))
-        if found == "null":
-            raise RpcError(TYPE_ERROR, f"Missing {name}")
-        if found != expected:
-            raise RpcError(
-                TYPE_ERROR, f"JSON value of type {found} for field {name} is not of expected type {expected}"
-            )
+    expect_fields(value, txid="string", vout="number")
     unexpected = next((name for name in value if name not in {"txid", "vout"}), None)
     if unexpected is not None:
         raise RpcError(TYPE_ERROR, f"Unexpected key {unexpected}")

@@ -15,6 +15,7 @@ from altyn.node.rpc.amounts import Amount
 from altyn.node.rpc.inference import Inference
 from altyn.node.rpc.json_text import Lazy
 from altyn.node.rpc.method import Json
+from altyn.wallet.formats.signing import Keyring
 
 
 def display(hash32: bytes) -> str:
@@ -27,12 +28,15 @@ class Forms:
 
     def __init__(self, network: Network, secp: Secp256k1) -> None:
         self.network = network
-        self._infer = Inference(network, secp)
+        self.infer = Inference(network, secp)
 
-    def script(self, script_pubkey: bytes, *, with_hex: bool = True, inner: bytes | None = None) -> dict[str, Json]:
-        """Show an output script (Core: ScriptToUniv); `inner` is what a witness script hash is known to stand for."""
+    def script(self, script_pubkey: bytes, *, with_hex: bool = True, keyring: Keyring | None = None) -> dict[str, Json]:
+        """Show an output script (Core: ScriptToUniv); `keyring` has what is known of keys and scripts behind it."""
         kind = classify(script_pubkey).kind
-        form: dict[str, Json] = {"asm": to_asm(script_pubkey), "desc": self._infer(script_pubkey, inner)}
+        form: dict[str, Json] = {
+            "asm": to_asm(script_pubkey),
+            "desc": self.infer(script_pubkey, keyring or Keyring()),
+        }
         if with_hex:
             form["hex"] = script_pubkey.hex()
         address = encode_address(script_pubkey, self.network)

@@ -34,10 +34,28 @@ class LazyObject:
         self.fields = fields
 
 
+class RepeatedFields(dict[str, Any]):
+    """A JSON object in which a name came more than once: the first value counts, as in Core."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(reversed(pairs))
+        self.pairs = pairs
+
+
+def fields(value: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return names and values of an object that was read, with those that came again."""
+    return value.pairs if isinstance(value, RepeatedFields) else list(value.items())
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    return value if len(value) == len(pairs) else RepeatedFields(pairs)
+
+
 def parse(text: bytes | str) -> Any:
     """Read JSON; numbers with a fraction or exponent stay as they were written. Raises ValueError."""
     try:
-        value = json.loads(text, parse_float=JsonNumber, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_float=JsonNumber, parse_constant=_refuse_constant, object_pairs_hook=_object_of)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     opened = text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")

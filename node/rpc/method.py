@@ -49,6 +49,16 @@ def expect_type(value: Json, expected: str) -> Json:
     return value
 
 
+def expect_fields(value: dict[str, Json], *, optional: bool = False, **expected: str) -> None:
+    """Check types of named fields, which may be absent if `optional` (Core: RPCTypeCheckObj). Raises RpcError -3."""
+    for name, kind in expected.items():
+        found = json_type(value.get(name))
+        if found == "null" and not optional:
+            raise RpcError(TYPE_ERROR, f"Missing {name}")
+        if found not in {kind, "null"}:
+            raise RpcError(TYPE_ERROR, f"JSON value of type {found} for field {name} is not of expected type {kind}")
+
+
 def integer(value: Json, bound: int = _INT32) -> int:
     """Return a JSON number as an integer of 32 bits, or up to `bound`. Raises RpcError."""
     expect_type(value, "number")
@@ -241,6 +251,8 @@ class Method:
                 lines.append(f"{number}. {argument.name:<{width}}({_presence(argument)}) {argument.parameter.help}")
                 lines += (f"     {line}" for line in inspect.cleandoc(argument.parameter.details).splitlines())
             sections.append("\n".join(lines))
+        if not self.result:  # a method that is no more
+            return "\n\n".join(sections) + "\n"
         sections.append("Result:\n" + inspect.cleandoc(self.result))
         lines = ["Examples:"]
         for example in self.examples:

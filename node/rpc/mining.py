@@ -1,11 +1,11 @@
-"""Methods of mining: templates for others (BIP22, BIP23, BIP145), blocks from them, blocks of our own."""
+"""Methods of mining: templates for others (BIP22, BIP23, BIP145), and blocks from them."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from typing import Annotated
 
-from altyn.consensus.block import Block
+from altyn.consensus.block import Block, Header
 from altyn.consensus.deployments import State, VersionBits, is_active
 from altyn.consensus.encoding import EncodingError
 from altyn.consensus.errors import ValidationError
@@ -16,27 +16,25 @@ from altyn.consensus.limits import (
     WITNESS_SCALE_FACTOR,
 )
 from altyn.consensus.merkle import witness_commitment
-from altyn.consensus.script.addresses import AddressError, decode_address
+from altyn.consensus.pow import difficulty
 from altyn.consensus.transaction import Transaction
 from altyn.node.chain.chain import Chain
 from altyn.node.events import TipChanged
 from altyn.node.mempool.pool import Mempool
-from altyn.node.mining.miner import DEFAULT_MAX_TRIES, Miner
 from altyn.node.mining.source import ChainTemplates
 from altyn.node.mining.template import BlockTemplate
 from altyn.node.rpc.errors import (
     CLIENT_IN_INITIAL_DOWNLOAD,
     CLIENT_NOT_CONNECTED,
     DESERIALIZATION_ERROR,
-    INTERNAL_ERROR,
-    INVALID_ADDRESS_OR_KEY,
     INVALID_PARAMETER,
     TYPE_ERROR,
+    VERIFY_ERROR,
     RpcError,
 )
 from altyn.node.rpc.json_forms import display
 from altyn.node.rpc.json_text import Lazy
-from altyn.node.rpc.method import HIDDEN, Json, Number, Object, Text, decode_hex, expect_type, hash_from_json, method
+from altyn.node.rpc.method import Json, Number, Object, Text, decode_hex, expect_type, hash_from_json, method
 
 log = logging.getLogger(__name__)
 
@@ -45,40 +43,58 @@ _LONG_POLL_PATIENCE, _LONG_POLL_STEP = 60.0, 10.0
 
 
 class MiningMethods:
-    """Work for miners, and the miner of this node."""
+    """Work for miners."""
 
     def __init__(
         self,
         chain: Chain,
         mempool: Mempool,
         templates: ChainTemplates,
-        miner: Miner,
         connection_count: Callable[[], int],
     ) -> None:
         self._chain = chain
         self._mempool = mempool
         self._templates = templates
-        self._miner = miner
         self._connection_count = connection_count
         self._version_bits = VersionBits(chain.network)
 
-    @method(HIDDEN, result='[ "hex", ... ]    (json array) hashes of blocks generated', example='11 "myaddress"')
-    async def generatetoaddress(
+    @method(
+        "Mining",
+        result="""
+        An object: blocks, currentblockweight and currentblocktx (of the last block assembled, if there was one),
+          difficulty, networkhashps, pooledtx, chain, signet_challenge (of a signet), warnings""",
+    )
+    def getmininginfo(self) -> Json:
+        """Returns a json object containing mining-related information."""
+        tip, last, network = self._chain.tip, self._templates.last, self._chain.network
+        form: dict[str, Json] = {"blocks": tip.height}
+        if last is not None:
+            form["currentblockweight"] = last.weight
+            form["currentblocktx"] = len(last.transactions)
+        form |= {
+            "difficulty": difficulty(tip.header.bits),
+            "networkhashps": network_hashes_per_second(self._chain, 120, -1),
+            "pooledtx": len(self._mempool),
+            "chain": network.chain,
+        }
+        if network.signet_challenge is not None:
+            form["signet_challenge"] = network.signet_challenge.hex()
+        return form | {"warnings": []}
+
+    @method("Mining", result="x    (numeric) Hashes per second estimated")
+    def getnetworkhashps(
         self,
-        nblocks: Annotated[int, Number("How many blocks are generated.")],
-        address: Annotated[str, Text("The address to send the newly generated bitcoin to.")],
-        maxtries: Annotated[int, Number("How many iterations to try.", wide=True)] = DEFAULT_MAX_TRIES,
-    ) -> list[str]:
-        """Mine to a specified address and return the block hashes."""
-        try:
-            script_pubkey = decode_address(address, self._chain.network)
-        except AddressError as error:
-            raise RpcError(INVALID_ADDRESS_OR_KEY, "Error: Invalid address") from error
-        try:
-            found = await self._miner.generate(nblocks, script_pubkey, maxtries)
-        except ValidationError as error:
-            raise RpcError(INTERNAL_ERROR, f"ProcessNewBlock, block not accepted: {error}") from error
-        return [display(block_hash) for block_hash in found]
+        nblocks: Annotated[
+            int,
+            Number(
+                "The number of previous blocks to calculate estimate from, or -1 for blocks since last difficulty "
+                "change."
+            ),
+        ] = 120,
+        height: Annotated[int, Number("To estimate at the time of the given height.")] = -1,
+    ) -> float:
+        """Returns the estimated network hashes per second based on the last n blocks."""
+        return network_hashes_per_second(self._chain, nblocks, height)
 
     @method(
         "Mining",
@@ -256,6 +272,20 @@ class MiningMethods:
             return "duplicate"
         return None if outcome.is_active else "inconclusive"
 
+    @method("Mining", result="null", example='"aabbcc"')
+    async def submitheader(self, hexdata: Annotated[str, Text("the hex-encoded block header data")]) -> None:
+        """Decode the given hexdata as a header and submit it as a candidate chain tip if valid."""
+        try:
+            header = Header.parse(decode_hex(hexdata) or b"")
+        except EncodingError:
+            raise RpcError(DESERIALIZATION_ERROR, "Block header decode failed") from None
+        if header.prev_hash not in self._chain.tree:
+            raise RpcError(VERIFY_ERROR, f"Must submit previous header ({display(header.prev_hash)}) first")
+        try:
+            await self._chain.add_headers([header])
+        except ValidationError as error:
+            raise RpcError(VERIFY_ERROR, error.reason) from error
+
     def _with_reserved_value(self, block: Block) -> Block:
         """Give the coinbase the witness that its commitment asks for, if the miner left it out (BIP141)."""
         parent = self._chain.tree.get(block.header.prev_hash)
@@ -286,3 +316,24 @@ def _rules_missing(name: str, rules: str) -> RpcError:
         INVALID_PARAMETER,
         f'getblocktemplate must be called with the {name} rule set (call with {{"rules": {rules}}})',
     )
+
+
+def network_hashes_per_second(chain: Chain, blocks: int, height: int) -> float:
+    """Estimate the work put into the last `blocks` up to `height` (Core: GetNetworkHashPS). Raises RpcError -8.
+
+    `blocks` -1 takes those since the last retarget, `height` -1 the tip.
+    """
+    if blocks < -1 or blocks == 0:
+        raise RpcError(INVALID_PARAMETER, "Invalid nblocks. Must be a positive number or -1.")
+    end = chain.tip if height == -1 else chain.active(height)
+    if end is None:
+        raise RpcError(INVALID_PARAMETER, "Block does not exist at specified height")
+    if blocks == -1:
+        blocks = end.height % chain.network.retarget_interval + 1
+    entry, times = end, [end.time]
+    for _ in range(min(blocks, end.height)):
+        assert entry.parent is not None  # the height says so
+        entry = entry.parent
+        times.append(entry.time)
+    seconds = max(times) - min(times)
+    return (end.chain_work - entry.chain_work) / seconds if seconds else 0

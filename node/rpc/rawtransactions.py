@@ -20,6 +20,7 @@ from altyn.node.chain.chain import Chain
 from altyn.node.chain.tree import Entry
 from altyn.node.mempool.pool import Mempool
 from altyn.node.rpc.blockchain import BlockSource
+from altyn.node.rpc.build import Inputs, LockTime, OutputsArgument, Replaceable, build_transaction
 from altyn.node.rpc.errors import (
     DESERIALIZATION_ERROR,
     INVALID_ADDRESS_OR_KEY,
@@ -29,6 +30,7 @@ from altyn.node.rpc.errors import (
 from altyn.node.rpc.json_forms import Forms, display
 from altyn.node.rpc.method import Flag, Hash, Json, Text, Verbosity, hex_from_json, method
 from altyn.node.rpc.transactions import decode_transaction, has_valid_operations
+from altyn.wallet.formats.signing import Keyring
 
 _WRAPPABLE = {
     "multisig",
@@ -147,6 +149,20 @@ class RawTransactionMethods:
 
     @method(
         "Rawtransactions",
+        result='"hex"    (string) hex string of the transaction',
+        example=(
+            '\'[{"txid":"myid","vout":0}]\' \'[{"address":0.01}]\'',
+            '\'[{"txid":"myid","vout":0}]\' \'[{"data":"00010203"}]\'',
+        ),
+    )
+    def createrawtransaction(
+        self, inputs: Inputs, outputs: OutputsArgument, locktime: LockTime = 0, replaceable: Replaceable = None
+    ) -> str:
+        """Create a transaction spending the given inputs and creating new outputs; it is neither signed nor sent."""
+        return build_transaction(inputs, outputs, locktime, replaceable, self._forms.network).raw.hex()
+
+    @method(
+        "Rawtransactions",
         result="An object: txid, hash, version, size, vsize, weight, locktime, vin, vout",
         example='"hexstring"',
     )
@@ -208,7 +224,9 @@ def decode_script(script: bytes, forms: Forms) -> dict[str, Json]:
     answer["p2sh"] = encode_address(p2sh_of(script), forms.network)
     wrapped = _witness_form(script, template)
     if wrapped is not None:
-        segwit = forms.script(wrapped, inner=script)
+        keyring = Keyring()
+        keyring.add_script(script)
+        segwit = forms.script(wrapped, keyring=keyring)
         segwit["p2sh-segwit"] = encode_address(p2sh_of(wrapped), forms.network)
         answer["segwit"] = segwit
     return answer

@@ -79,12 +79,14 @@ class Expansion:
     """What a descriptor stands for at one index.
 
     `scripts` are output scripts, several for `combo`; `inner` the redeem and witness scripts, outermost first; `keys`
-    the public keys.
+    the keys. Of `tr` there are also the 32-byte internal key and the tree of leaves.
     """
 
     scripts: tuple[bytes, ...]
     inner: tuple[bytes, ...] = ()
     keys: tuple[DerivedKey, ...] = ()
+    internal_key: bytes = b""
+    leaves: taproot.Tree | None = None
 
 
 Tree: TypeAlias = "Descriptor | tuple[Tree, Tree]"
@@ -218,11 +220,12 @@ class Descriptor:
 
     def _expand_taproot(self, internal: DerivedKey, index: int) -> Expansion:
         leaves = [leaf.expand(index) for leaf in _leaves(self.tree)]
-        root = b"" if self.tree is None else _merkle_root(self.tree, index)
+        tree = None if self.tree is None else _tree_at(self.tree, index)
         key = internal.public_key[-32:]
-        output_key, _ = taproot.output_key(self.secp, key, root)
+        output_key, _ = taproot.output_key(self.secp, key, b"" if tree is None else taproot.tree_hash(tree))
         keys = (internal, *(key for leaf in leaves for key in leaf.keys))
-        return Expansion((templates.p2tr(output_key),), tuple(leaf.scripts[0] for leaf in leaves), keys)
+        inner = tuple(leaf.scripts[0] for leaf in leaves)
+        return Expansion((templates.p2tr(output_key),), inner, keys, key, tree)
 
 
 def _expand_combo(keys: tuple[DerivedKey, ...]) -> Expansion:
@@ -249,11 +252,11 @@ def _leaves(tree: "Tree | None") -> Iterator[Descriptor]:
             yield from _leaves(branch)
 
 
-def _merkle_root(tree: "Tree", index: int) -> bytes:
+def _tree_at(tree: "Tree", index: int) -> taproot.Tree:
     if isinstance(tree, Descriptor):
-        return taproot.leaf_hash(tree.expand(index).scripts[0])
+        return taproot.Leaf(tree.expand(index).scripts[0])
     left, right = tree
-    return taproot.branch_hash(_merkle_root(left, index), _merkle_root(right, index))
+    return _tree_at(left, index), _tree_at(right, index)
 
 
 def _tree_text(tree: "Tree", write: Callable[[KeyExpression], str]) -> str:

@@ -1,6 +1,6 @@
 """The keys inside descriptors (BIP380): plain or extended, with origin, derivation path and wildcard."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from altyn.consensus.hashes import hash160
@@ -24,11 +24,12 @@ class Wildcard(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DerivedKey:
-    """A public key of an expanded descriptor, and the way to it from the key with this fingerprint (4 bytes)."""
+    """A key of an expanded descriptor, and the way to it from the key with this fingerprint (4 bytes)."""
 
     public_key: bytes
     fingerprint: bytes
     path: tuple[int, ...]
+    secret: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,8 @@ class PlainKey:
     def derive(self, index: int, secp: Secp256k1) -> DerivedKey:
         """Return the key; `index` does not matter."""
         if self.origin:
-            return DerivedKey(self.public_key, self.origin.fingerprint, self.origin.path)
-        return DerivedKey(self.public_key, hash160(self.public_key)[:4], ())
+            return DerivedKey(self.public_key, self.origin.fingerprint, self.origin.path, self.secret)
+        return DerivedKey(self.public_key, hash160(self.public_key)[:4], (), self.secret)
 
     def text(self) -> str:
         key = self.public_key[1:] if self.x_only else self.public_key
@@ -124,8 +125,8 @@ class DerivableKey:
         """Return the key at `index`. Raises DescriptorError if that takes a private key that is not there."""
         key, path = self._child(index, secp)
         if self.origin:
-            return DerivedKey(key.public_key, self.origin.fingerprint, self.origin.path + path)
-        return DerivedKey(key.public_key, self.root.fingerprint, path)
+            return DerivedKey(key.public_key, self.origin.fingerprint, self.origin.path + path, key.secret)
+        return DerivedKey(key.public_key, self.root.fingerprint, path, key.secret)
 
     def _steps(self, marker: str) -> str:
         wildcard = {Wildcard.NONE: "", Wildcard.PLAIN: "/*", Wildcard.HARDENED: f"/*{marker}"}[self.wildcard]

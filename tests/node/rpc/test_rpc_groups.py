@@ -4,9 +4,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import pytest
 from builders import coin, spend
-from rpc_node import ADDRESS, Rpc, rpc_node
+from rpc_node import ADDRESS, Rpc, funded, refusal, rpc_node
 
 from altyn.consensus.block import Block
 from altyn.consensus.networks import REGTEST
@@ -28,22 +27,9 @@ decodescript
 validateaddress getblocktemplate submitblock generatetoaddress getpeerinfo getnetworkinfo addnode disconnectnode
 invalidateblock reconsiderblock preciousblock getdeploymentinfo syncwithvalidationinterfacequeue setmocktime uptime
 help stop
+createmultisig createrawtransaction generateblock generatetodescriptor getmininginfo getnetworkhashps scantxoutset
+scanblocks signrawtransactionwithkey combinerawtransaction submitheader deriveaddresses getdescriptorinfo
 """
-RAW_TRUE = "bcrt1qft5p2uhsdcdc3l2ua4ap5qqfg4pjaqlp250x7us7a8qqhrxrxfsqseac85"
-"""Pays to the witness script OP_TRUE: anybody may spend it."""
-
-
-async def refusal(rpc: Rpc, method: str, *params: Any) -> tuple[int, str]:
-    with pytest.raises(RpcError) as caught:
-        await rpc.call(method, *params)
-    return caught.value.code, caught.value.message
-
-
-async def funded(rpc: Rpc) -> Block:
-    """Mine until the first reward, which anybody may spend, is ripe; return its block."""
-    first = (await rpc.call("generatetoaddress", 1, RAW_TRUE))[0]
-    await rpc.call("generatetoaddress", 100, ADDRESS)
-    return Block.parse(bytes.fromhex(await rpc.call("getblock", first, 0)))
 
 
 async def test_every_method_of_the_contract_is_there_and_has_help(rpc: Rpc) -> None:
