@@ -33,6 +33,7 @@ from altyn.node.mining.miner import Miner
 from altyn.node.mining.search import load_backend
 from altyn.node.mining.select import Room
 from altyn.node.mining.source import ChainTemplates
+from altyn.node.peer_files import BANS, PeerFiles
 from altyn.node.settings import Settings, split_address
 from altyn.node.storage.folder import DataFolder
 from altyn.node.sync.dispatch import Sync, SyncOptions
@@ -40,6 +41,8 @@ from altyn.node.sync.relay import TrickleTimes
 from altyn.node.sync.transactions import RequestDelays
 from altyn.node.version import user_agent
 from altyn.node.writer import Writer
+from altyn.p2p.addresses import Endpoint
+from altyn.p2p.bans import Bans
 from altyn.p2p.connections import Connections, ConnectionSettings
 from altyn.p2p.kinds import Services
 from altyn.p2p.peer import PeerSettings
@@ -96,11 +99,15 @@ class FullNode:
             options=sync_options(settings, beat),
         )
         ellswift = encryption(settings.v2transport, secp)
+        self.files = PeerFiles(None if surroundings.in_memory else settings.folder)
+        bans = Bans(self._save_bans)
+        self.files.load(BANS, bans.load)
         self.connections = Connections(
             connection_settings(settings, encrypts=ellswift is not None),
             self.sync,
             clock,
             start_height=lambda: chain.tip.height,
+            bans=bans,
             dialer=surroundings.dialer,
             listener=surroundings.listener,
             rng=surroundings.random,
@@ -178,6 +185,9 @@ class FullNode:
     async def _import_files(self) -> None:
         for name in self.settings.loadblock:
             await import_file(Path(name), self.chain, self.offload)
+
+    def _save_bans(self) -> None:
+        self.files.save(BANS, self.connections.bans.as_json(int(self.clock.now())))
 
     async def _meet_peers(self) -> None:
         await listen(self.connections, self.settings)
@@ -260,6 +270,7 @@ def connection_settings(settings: Settings, *, encrypts: bool) -> ConnectionSett
         relay=not settings.blocksonly,
         required_services=int(Services.NETWORK | Services.WITNESS),
         max_inbound=max(settings.maxconnections - OUTBOUND_SLOTS, 0),
+        whitelist=settings.whitelisted,
         peer=PeerSettings(handshake_timeout=float(settings.peertimeout)),
     )
 
@@ -267,19 +278,19 @@ def connection_settings(settings: Settings, *, encrypts: bool) -> ConnectionSett
 async def listen(connections: Connections, settings: Settings) -> None:
     """Listen where the settings say. Raises NodeError when an address that was named, or every one, cannot be had."""
     connections.set_network_active(settings.networkactive)
-    for host, port in settings.listen_addresses:
+    for (host, port), permissions, onion in settings.doors:
         try:
-            endpoint = await connections.listen(host, port)
+            endpoint = await connections.listen(host, port, permissions, onion=onion)
         except OSError as error:
-            if settings.bind:
+            if settings.bind or settings.whitebind:
                 raise NodeError(
-                    f"Unable to bind to {host}:{port} on this computer. Altyn is probably already running. "
+                    f"Unable to bind to {Endpoint(host, port)} on this computer. Altyn is probably already running. "
                     f"({error.strerror or error})"
                 ) from None
-            log.debug("not listening on %s:%d: %s", host, port, error)
+            log.debug("not listening on %s: %s", Endpoint(host, port), error)
         else:
             log.info("listening for peers on %s", endpoint)
-    if settings.listen_addresses and not connections.listening:
+    if settings.doors and not connections.listening:
         raise NodeError(
             "Failed to listen on any port. Use -listen=0 if you want this.",
             hint=f"Port {settings.port} is taken, by another node perhaps: choose another with --port.",
@@ -288,8 +299,10 @@ async def listen(connections: Connections, settings: Settings) -> None:
 
 def dial(connections: Connections, settings: Settings) -> None:
     """Have connections kept to the peers that the settings name."""
-    for text in (*(settings.outgoing or ()), *settings.addnode):
+    for text in settings.outgoing or ():
         connections.add_node(*split_address(text, settings.network.port))
+    for text in settings.addnode:
+        connections.add_node(*split_address(text, settings.network.port), name=text)
 
 
 def _log_checkpoint(name: str) -> None:

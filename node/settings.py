@@ -4,6 +4,8 @@ Every option is declared here once, under Core's name; parsing, help and `altyn`
 """
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,10 @@ from altyn.node.options import (
     read_arguments,
     read_environment,
 )
+from altyn.p2p.addresses import Endpoint
+from altyn.p2p.bans import DEFAULT_BAN_TIME
+from altyn.p2p.kinds import Permission
+from altyn.p2p.permissions import PERMISSION_NAMES, Door, Whitelisted
 
 CONFIG_FILE_NAME = "bitcoin.conf"
 _DEFAULT_DATADIR = Path("~/.altyn")
@@ -37,15 +43,15 @@ ALTYN_STYLE: Mapping[str, str] = {
 """The defaults of `altyn node` and `altyn light`: regtest, with compact filters built and served."""
 
 _ACCEPTED_NAMES = """
-addresstype alertnotify allowignoredconf asmap bantime blockmintxfee blocknotify blockreconstructionextratxn blocksxor
+addresstype alertnotify allowignoredconf asmap blockmintxfee blocknotify blockreconstructionextratxn blocksxor
 blockversion capturemessages changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints
 deprecatedrpc disablewallet discover dns dnsseed externalip fallbackfee fastprune fixedseeds forcednsseed
 i2pacceptincoming keypool listenonion logips loglevel loglevelalways logsourcelocations maxapsfee maxorphantx
 maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget mintxfee natpmp onlynet paytxfee peerbloomfilters
 persistmempool printpriority proxyrandomize prune rest rpcdoccheck seednode settings
 shutdownnotify spendzeroconfchange startupnotify stopafterblockimport test torcontrol txconfirmtarget txreconciliation
-unsafesqlitesync upnp vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains whitebind
-whitelist whitelistforcerelay whitelistrelay zmqpubhashblock zmqpubhashblockhwm zmqpubhashtx zmqpubhashtxhwm
+unsafesqlitesync upnp vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains
+zmqpubhashblock zmqpubhashblockhwm zmqpubhashtx zmqpubhashtxhwm
 zmqpubrawblock zmqpubrawblockhwm zmqpubrawtx zmqpubrawtxhwm zmqpubsequence zmqpubsequencehwm
 """
 ACCEPTED: frozenset[str] = frozenset(_ACCEPTED_NAMES.split())
@@ -147,6 +153,24 @@ class Settings:
     addnode: tuple[str, ...] = option(
         (), "Peer to keep a connection to", group="Peers", value_name="address", network_only=True, common=True
     )
+    whitelist: tuple[str, ...] = option(
+        (),
+        "Peers at an address or in a network may do more than others",
+        group="Peers",
+        value_name="[permissions@]network",
+    )
+    whitebind: tuple[str, ...] = option(
+        (),
+        "Address to listen on, whose callers may do more than others",
+        group="Peers",
+        value_name="[permissions@]address:port",
+        network_only=True,
+    )
+    whitelistrelay: bool = option(
+        True, "A whitelist without permissions grants relay, also under blocksonly", group="Peers"
+    )
+    whitelistforcerelay: bool = option(False, "A whitelist without permissions grants forcerelay", group="Peers")
+    bantime: int = option(DEFAULT_BAN_TIME, "How long a ban lasts that names no end, seconds", group="Peers")
     maxconnections: int = option(125, "Most connections with peers", group="Peers", common=True)
     v2transport: bool = option(True, "Encrypt connections with peers that can (BIP324)", group="Peers", common=True)
     timeout: int = option(5000, "Limit for connecting, milliseconds", group="Peers")
@@ -239,12 +263,30 @@ class Settings:
         return self.folder / Path(name).expanduser()
 
     @property
-    def listen_addresses(self) -> tuple[tuple[str, int], ...]:
-        """Hosts and ports on which peers may connect; empty when they may not."""
+    def doors(self) -> tuple[Door, ...]:
+        """Where peers may connect, and what they may do there; empty when they may not. Raises SettingsError."""
         if not self.listen:
             return ()
-        binds = [text.partition("=")[0] for text in self.bind] or ["0.0.0.0", "[::]"]
-        return tuple(split_address(text, self.port) for text in binds)
+        binds = self.bind if self.bind or self.whitebind else ("0.0.0.0", "[::]")
+        try:
+            return *(_door(text, self.port) for text in binds), *(
+                Door.parse_whitebind(text, self._default_permissions) for text in self.whitebind
+            )
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+
+    @property
+    def whitelisted(self) -> tuple[Whitelisted, ...]:
+        """Who may do more than others. Raises SettingsError."""
+        try:
+            return tuple(Whitelisted.parse(text, self._default_permissions) for text in self.whitelist)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+
+    @property
+    def _default_permissions(self) -> Permission:
+        names = ["noban", "mempool"] + ["relay"] * self.whitelistrelay + ["forcerelay"] * self.whitelistforcerelay
+        return functools.reduce(operator.or_, (PERMISSION_NAMES[name] for name in names))
 
     @property
     def rpc_addresses(self) -> tuple[tuple[str, int], ...]:
@@ -262,6 +304,13 @@ class Settings:
 OPTIONS: Mapping[str, Option] = declared_options(Settings)
 """All options with a meaning, by name."""
 _KNOWN = frozenset(OPTIONS) | ACCEPTED
+
+
+def _door(text: str, port: int) -> Door:
+    address, _, tag = text.partition("=")
+    if tag not in {"", "onion"}:
+        raise SettingsError(f"Cannot resolve -bind address: '{text}'")
+    return Door(Endpoint(*split_address(address, port)), onion=tag == "onion")
 
 
 def split_address(text: str, default_port: int) -> tuple[str, int]:
@@ -415,7 +464,7 @@ def _finish(raw: Settings) -> Settings:
         if not 0 <= getattr(raw, name) <= _MAXIMUM_PORT:
             raise SettingsError(f"Invalid port specified in -{name}: '{getattr(raw, name)}'")
     if "listen" not in raw.given:  # binding asks for it, connecting to chosen peers only speaks against it
-        changes["listen"] = bool(raw.bind) or "connect" not in raw.given
+        changes["listen"] = bool(raw.bind or raw.whitebind) or "connect" not in raw.given
     if raw.peerblockfilters and not raw.blockfilterindex:
         raise SettingsError("Cannot set -peerblockfilters without -blockfilterindex.")
     least = -(-raw.limitdescendantsize * 1000 * 40 // 1_000_000)
@@ -431,7 +480,9 @@ def _finish(raw: Settings) -> Settings:
         raise SettingsError(f"Invalid -rpccookieperms={raw.rpccookieperms}; must be one of 'owner', 'group', or 'all'.")
     if raw.secp256k1 not in {"auto", "coincurve", "ecdsa"}:
         raise SettingsError(f"Unknown -secp256k1 value {raw.secp256k1}.")
-    return dataclasses.replace(raw, **changes)  # type: ignore[arg-type]  # of several types
+    settings = dataclasses.replace(raw, **changes)  # type: ignore[arg-type]  # of several types
+    _ = settings.doors, settings.whitelisted  # refused now, if they cannot be read
+    return settings
 
 
 def _network(raw: Settings) -> Network:

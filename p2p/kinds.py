@@ -30,6 +30,7 @@ class Permission(Flag):
     MEMPOOL = auto()
     DOWNLOAD = auto()
     ADDR = auto()
+    BLOCK_FILTERS = auto()
 
 
 class Services(IntFlag):

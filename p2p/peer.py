@@ -135,6 +135,12 @@ class Peer:
         """Set when the connection is over and cleared away."""
         self.ended: Disconnect | None = None
         """Why the connection ended."""
+        self.dialled: Endpoint | None = None
+        """Whom we called: the address, or the name that it was resolved from."""
+        self.is_onion = False
+        """Whether Tor passed an inbound connection on: its address says nothing then."""
+        self.is_discouraged = False
+        """Whether somebody at an inbound peer's address misbehaved before: it is the first to go."""
         self._features: Features | None = None
         self._transport, self._framing, self._handshake = transport, framing, handshake
         self._handler, self._clock, self._settings, self._rng = handler, clock, settings, rng
@@ -196,6 +202,11 @@ class Peer:
     def is_ready(self) -> bool:
         """Whether the handshake is done and the connection not about to end."""
         return self.ready.is_set() and self._told_why is None and self.ended is None
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the connection is about to end."""
+        return self._told_why is not None or self.ended is not None
 
     @property
     def queued_bytes(self) -> int:

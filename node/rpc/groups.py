@@ -6,6 +6,7 @@ from altyn.consensus import secp256k1
 from altyn.consensus.transaction import OutPoint, TxOut
 from altyn.node.full import FullNode
 from altyn.node.light.node import LightNode
+from altyn.node.rpc.bans import BanMethods
 from altyn.node.rpc.blockchain import BlockchainMethods, BlockMethods
 from altyn.node.rpc.coin_set import CoinSetMethods
 from altyn.node.rpc.control import ControlMethods, MockableClock
@@ -40,6 +41,7 @@ DECLARED: Mapping[str, Method] = {
         MiningMethods,
         GenerateMethods,
         NetworkMethods,
+        BanMethods,
         ControlMethods,
         LightMethods,
     )
@@ -81,6 +83,7 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, stop
         MiningMethods(chain, mempool, node.templates, lambda: len(node.connections.peers)),
         GenerateMethods(mempool, node.templates, node.miner, node.secp),
         _network_methods(node.connections, sync_state, node.settings),
+        BanMethods(node.connections, node.clock, node.settings.bantime),
         ControlMethods(methods, node.network, clock, stop),
     ]
 
@@ -94,6 +97,7 @@ def light_groups(node: LightNode, methods: MethodTable, clock: MockableClock, st
         SendMethods(PeerGate(node)),
         LightMethods(node, blocks),
         _network_methods(node.connections, lambda peer_id: SyncState(), node.settings),
+        BanMethods(node.connections, node.clock, node.settings.bantime),
         ControlMethods(methods, node.network, clock, stop),
     ]
 

@@ -14,7 +14,7 @@ import json
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from altyn.node.rpc.amounts import JsonNumber, amount_from_json
 from altyn.node.rpc.errors import INVALID_PARAMETER, METHOD_NOT_FOUND, MISC_ERROR, TYPE_ERROR, RpcError
@@ -389,6 +389,12 @@ class MethodTable:
             if each.category != HIDDEN:
                 by_category.setdefault(each.category, []).append(each.usage())
         return "\n\n".join("\n".join((f"== {name} ==", *lines)) for name, lines in sorted(by_category.items()))
+
+
+def refuse_with_help(function: Callable[..., Any]) -> NoReturn:
+    """Refuse a call whose words make no sense as Core does: with the help of the method. Raises RpcError."""
+    declared: Method = function.__rpc__  # type: ignore[attr-defined]  # set by `method`
+    raise RpcError(MISC_ERROR, declared.help())
 
 
 def declared_methods(group: type) -> list[Method]:

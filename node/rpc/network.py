@@ -1,7 +1,6 @@
 """Methods about peers."""
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,30 +14,22 @@ from altyn.node.rpc.errors import (
     CLIENT_NODE_NOT_CONNECTED,
     INVALID_PARAMETER,
     INVALID_PARAMS,
-    MISC_ERROR,
     RpcError,
 )
-from altyn.node.rpc.method import Flag, Json, Method, Number, Text, method
+from altyn.node.rpc.method import Flag, Json, Number, Text, method, refuse_with_help
 from altyn.p2p.addresses import Endpoint
 from altyn.p2p.connections import Connections
 from altyn.p2p.errors import Disconnect
-from altyn.p2p.kinds import Permission, Services
+from altyn.p2p.kinds import Services
 from altyn.p2p.limits import PROTOCOL_VERSION
+from altyn.p2p.netgroups import NOT_ROUTABLE, address_of, network_name
 from altyn.p2p.peer import Peer
+from altyn.p2p.permissions import permission_names
 
 log = logging.getLogger(__name__)
 
 CLIENT_VERSION = 280100
 """The version of Core whose RPC this is: clients choose by it what they may ask."""
-_PERMISSION_NAMES = (
-    (Permission.BLOOM_FILTER, "bloomfilter"),
-    (Permission.NO_BAN, "noban"),
-    (Permission.FORCE_RELAY, "forcerelay"),
-    (Permission.RELAY, "relay"),
-    (Permission.MEMPOOL, "mempool"),
-    (Permission.DOWNLOAD, "download"),
-    (Permission.ADDR, "addr"),
-)
 _SERVICE_NAMES = {service.value: service.name for service in Services if service.value}
 _REACHABLE = {"ipv4": True, "ipv6": True, "onion": False, "i2p": False, "cjdns": False}
 
@@ -145,8 +136,7 @@ class NetworkMethods:
     ) -> None:
         """Attempts to add or remove a node from the addnode list, or tries a connection to a node once."""
         if command not in {"add", "remove", "onetry"}:
-            declared: Method = self.addnode.__rpc__  # type: ignore[attr-defined]  # set by `method`
-            raise RpcError(MISC_ERROR, declared.help())
+            refuse_with_help(self.addnode)
         if v2transport and not self._connections.speaks_v2:
             raise RpcError(INVALID_PARAMETER, "Error: v2transport requested but not enabled (see -v2transport)")
         try:
@@ -156,7 +146,7 @@ class NetworkMethods:
         if command == "onetry":
             await self._try(endpoint, v2transport)
         elif command == "add":
-            if not self._connections.add_node(*endpoint, v2=v2transport):
+            if not self._connections.add_node(*endpoint, v2=v2transport, name=node):
                 raise RpcError(CLIENT_NODE_ALREADY_ADDED, "Error: Node already added")
         elif not self._connections.remove_node(*endpoint):
             raise RpcError(CLIENT_NODE_NOT_ADDED, "Error: Node could not be removed. It has not been added previously.")
@@ -168,6 +158,30 @@ class NetworkMethods:
                 await self._connections.connect(*endpoint, v2=v2)
         except (OSError, Disconnect) as error:
             log.info("connection to %s failed: %s", endpoint, error or "timed out")
+
+    @method(
+        "Network",
+        result="A list with an object for each added node: addednode, connected, addresses (address, connected)",
+        example='"192.168.0.201"',
+    )
+    def getaddednodeinfo(
+        self,
+        node: Annotated[
+            str | None,
+            Text("If provided, return information about this specific node, otherwise all nodes are returned."),
+        ] = None,
+    ) -> Json:
+        """Returns information about the given added node, or all added nodes (onetry ones are not listed)."""
+        names = self._connections.added_names
+        chosen = [(endpoint, name) for endpoint, name in names.items() if node in (None, name)]
+        if node is not None and not chosen:
+            raise RpcError(CLIENT_NODE_NOT_ADDED, "Error: Node has not been added.")
+        return [self._added_node(endpoint, name) for endpoint, name in chosen]
+
+    def _added_node(self, endpoint: Endpoint, name: str) -> Json:
+        peers = [peer for peer in self._connections.peers.values() if endpoint in (peer.address, peer.dialled)]
+        found = [{"address": str(p.address), "connected": "inbound" if p.inbound else "outbound"} for p in peers[:1]]
+        return {"addednode": name, "connected": bool(found), "addresses": found}
 
     @method("Network", result="null", example=('"192.168.0.6:8333"', '"" 1'))
     def disconnectnode(
@@ -198,7 +212,7 @@ def peer_form(peer: Peer, sync: SyncState) -> dict[str, Json]:
     if features and features.receiver.text not in {"::", "0.0.0.0"}:
         form["addrlocal"] = str(features.receiver)
     form |= {
-        "network": _network_name(peer.address.host),
+        "network": _network_of(peer),
         "services": f"{services:016x}",
         "servicesnames": service_names(services),
         "relaytxes": features.relay if features else False,
@@ -228,7 +242,7 @@ def peer_form(peer: Peer, sync: SyncState) -> dict[str, Json]:
         "addr_relay_enabled": False,
         "addr_processed": 0,
         "addr_rate_limited": 0,
-        "permissions": [name for permission, name in _PERMISSION_NAMES if permission in peer.permissions],
+        "permissions": permission_names(peer.permissions),
         "minfeefilter": Amount(sync.fee_filter),
         "bytessent_per_msg": dict(sorted(stats.bytes_sent_by_command.items())),
         "bytesrecv_per_msg": dict(sorted(stats.bytes_received_by_command.items())),
@@ -244,9 +258,6 @@ def service_names(services: int) -> list[str]:
     return [_SERVICE_NAMES.get(bit) or f"UNKNOWN[2^{bit.bit_length() - 1}]" for bit in bits]
 
 
-def _network_name(host: str) -> str:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return "not_publicly_routable"
-    return f"ipv{address.version}" if address.is_global else "not_publicly_routable"
+def _network_of(peer: Peer) -> str:
+    address = address_of(peer.address)
+    return "onion" if peer.is_onion else NOT_ROUTABLE if address is None else network_name(address)

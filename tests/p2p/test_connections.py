@@ -3,16 +3,20 @@
 import asyncio
 import itertools
 import logging
+import time
 
 import pytest
-from wire import CALLER, NODE, PORT, Recorder, node, running, settings, until
+from wire import CALLER, NODE, PORT, Recorder, node, running, settings, until, version
 
 from altyn.node.testnet.clock import SimulatedClock
 from altyn.node.testnet.links import Links
-from altyn.p2p.addresses import Endpoint
+from altyn.p2p.addresses import Endpoint, NetworkAddress, TimedAddress
 from altyn.p2p.connections import Connections
 from altyn.p2p.errors import Disconnect
-from altyn.p2p.kinds import PeerKind, Services
+from altyn.p2p.kinds import PeerKind, Permission, Services
+from altyn.p2p.messages import Addr
+from altyn.p2p.permissions import Whitelisted
+from altyn.p2p.subnets import Subnet
 
 
 async def test_two_nodes_meet_and_part() -> None:
@@ -42,7 +46,7 @@ async def test_no_more_may_call_than_there_are_slots() -> None:
         callers = [await one.call(f"10.0.1.{number}") for number in range(3)]
         await callers[0].handshake()
         await callers[1].handshake()
-        assert await callers[2].until_closed() == []
+        assert await callers[2].until_closed() == []  # two are too few to do without one of them
         assert len(one.connections.peers) == 2
         callers[0].transport.abort()
         await until(lambda: len(one.connections.peers) == 1)
@@ -201,3 +205,110 @@ async def test_a_hundred_peers_come_and_go() -> None:
             caller.transport.abort()
         await until(lambda: not one.connections.peers)
         assert len(one.handler.disconnected) == 100
+
+
+async def test_an_inbound_flood_costs_the_honest_no_slot_and_the_node_no_memory() -> None:
+    """2,000 callers from one network, against 32 slots: peers of use stay, and no more than 32 are ever there."""
+    async with node(max_inbound=32) as one:
+        honest = [await one.call(f"20.{number}.0.1") for number in range(16)]
+        for caller in honest:
+            await caller.handshake()
+        await until(lambda: len(one.handler.connected) == 16)
+        for number, peer in enumerate(one.connections.peers.values()):  # each is good at something
+            peer.stats.min_ping = 0.01
+            peer.stats.last_block, peer.stats.last_transaction = number // 8 * 100.0, number % 8 // 4 * 100.0
+        most = 0
+        started = time.perf_counter()
+        for number in range(2_000):
+            await one.call(f"66.66.{number >> 8}.{number & 255}")
+            await asyncio.sleep(0)
+            most = max(most, sum(not peer.is_ending for peer in one.connections.peers.values()))
+        assert most <= 32
+        assert time.perf_counter() - started < 30
+        await asyncio.sleep(1)
+        left = [peer.address.host for peer in one.connections.peers.values()]
+        assert sum(host.startswith("20.") for host in left) == 16
+        assert sum(host.startswith("66.") for host in left) <= 16
+
+
+async def test_a_storm_of_connections_that_end_at_once_leaves_nothing_behind() -> None:
+    """2,000 connections, cut at once or after a version message: all is given back, and the node still answers."""
+    async with node() as one:
+        for number in range(2_000):
+            caller = await one.call(f"10.{number >> 8}.{number & 255}.1")
+            if number % 2:
+                await caller.send(version(nonce=number))
+            caller.transport.abort()
+            await asyncio.sleep(0)
+        await until(lambda: not one.connections.peers)
+        assert one.connections.total_bytes_received <= 1_000 * 200  # bytes of version messages
+        assert len(asyncio.all_tasks()) < 10
+        await (await one.call()).handshake()
+
+
+async def test_a_peer_that_misbehaves_is_discouraged_with_all_at_its_address() -> None:
+    async with node() as one:
+        first, second = await one.call("1.2.3.4"), await one.call("1.2.3.4")
+        await first.handshake()
+        await second.handshake()
+        await first.send(Addr((TimedAddress(0, 9, NetworkAddress(1, bytes(4), 1)),) * 1001))
+        await first.until_closed()
+        await second.until_closed()
+        assert one.connections.bans.is_discouraged(NetworkAddress(1, bytes((1, 2, 3, 4)), 1))
+        await (await one.call("1.2.3.4")).handshake()  # there is room: it may come back, and is the first to go
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_peer_on_this_machine_that_misbehaves_is_only_disconnected(host: str) -> None:
+    async with node() as one:
+        caller = await one.call(host)
+        await caller.handshake()
+        await caller.send(Addr((TimedAddress(0, 9, NetworkAddress(1, bytes(4), 1)),) * 1001))
+        await caller.until_closed()
+        assert one.connections.bans.as_json(0)["discouraged"] == []
+
+
+async def test_who_is_banned_may_not_connect_unless_it_has_the_noban_permission() -> None:
+    trusted = Whitelisted(Subnet.parse("1.2.3.4"), Permission.NO_BAN, inbound=True, outbound=False)
+    async with node(whitelist=(trusted,)) as one:
+        one.connections.bans.ban(Subnet.parse("1.2.0.0/16"), 0, 1 << 40)
+        assert await (await one.call("1.2.3.5")).until_closed() == []
+        await (await one.call("1.2.3.4")).handshake()
+        assert (await one.peer()).permissions is Permission.NO_BAN
+
+
+async def test_the_discouraged_do_not_get_the_last_slot_and_go_first() -> None:
+    async with node(max_inbound=40) as one:
+        one.connections._group_key = b"one with which 66.0 is not among the protected groups"
+        one.connections.bans.discourage(NetworkAddress(1, bytes((66, 0, 0, 1)), 0))
+        for number in range(38):
+            await (await one.call(f"20.{number}.0.1")).handshake()
+        await (await one.call("66.0.0.1")).handshake()
+        await (await one.call("20.98.0.1")).handshake()
+        assert await (await one.call("66.0.0.1")).until_closed() == []
+        for number, peer in enumerate(one.connections.peers.values()):
+            peer.stats.min_ping = peer.stats.last_transaction = peer.stats.last_block = float(number)
+        one.connections.peers[38].stats.last_transaction = one.connections.peers[38].stats.last_block = 0.0
+        await (await one.call("20.99.0.1")).handshake()
+        assert 38 not in one.connections.peers
+
+
+async def test_outbound_permissions_go_to_manual_connections_only() -> None:
+    entry = Whitelisted(Subnet.parse(NODE), Permission.RELAY, inbound=False, outbound=True)
+    async with node() as one, node(links=one.links, host=CALLER, whitelist=(entry,)) as other:
+        manual = await other.connections.connect(NODE, PORT)
+        full = await other.connections.connect(NODE, PORT, PeerKind.OUTBOUND_FULL_RELAY)
+        assert manual.permissions is Permission.RELAY
+        assert full.permissions is Permission.NONE
+
+
+async def test_at_most_eight_added_nodes_are_connected_to_at_a_time() -> None:
+    links = Links()
+    async with node(links=links) as one:
+        for number in range(10):
+            door = links.listener(f"10.7.0.{number}")
+            await door(Endpoint("any", PORT), lambda transport: None)
+            one.connections.add_node(f"10.7.0.{number}", PORT)
+        await until(lambda: len(one.connections.peers) == 8)
+        await asyncio.sleep(50)
+        assert len(one.connections.peers) == 8

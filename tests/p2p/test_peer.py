@@ -23,6 +23,8 @@ from altyn.p2p.kinds import Permission
 from altyn.p2p.limits import MAX_UNSETTLED_BYTES_OF_ALL, MESSAGES_AT_ONCE
 from altyn.p2p.messages import MESSAGES, FeeFilter, GetAddr, Headers, Message, Ping, Pong, Verack
 from altyn.p2p.peer import OTHER, Peer, PeerSettings, Settlement
+from altyn.p2p.permissions import Whitelisted
+from altyn.p2p.subnets import Subnet
 
 HEADER = Header(1, bytes(32), bytes(32), 0, 0, 0)
 
@@ -216,8 +218,8 @@ async def test_noban_peers_may_misbehave(permission: Permission) -> None:
             return fail_later()
         raise Misbehaving("as the handler finds")
 
-    async with node(fail) as one:
-        one.connections._permissions = lambda address, kind: permission
+    whitelist = (Whitelisted(Subnet.parse(CALLER), permission, inbound=True, outbound=False),)
+    async with node(fail, whitelist=whitelist) as one:
         caller = await one.call()
         await caller.handshake()
         await caller.send(FeeFilter(1))

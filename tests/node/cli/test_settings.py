@@ -7,6 +7,9 @@ from core_framework import ARGUMENTS, CONFIG
 import altyn.node
 from altyn.consensus.networks import REGTEST, SIGNET
 from altyn.node.settings import ALTYN_STYLE, OPTIONS, Settings, SettingsError, load
+from altyn.p2p.addresses import Endpoint
+from altyn.p2p.kinds import Permission
+from altyn.p2p.permissions import Door, permission_names
 
 CONTRACT = """
 addresstype blockfilterindex blockmintxfee blocksonly blockversion bytespersigop checkblockindex datacarrier
@@ -50,7 +53,7 @@ def test_what_cores_test_framework_passes_is_understood(tmp_path: Path) -> None:
     assert settings.network is REGTEST
     assert settings.folder == tmp_path / "regtest"
     assert (settings.port, settings.rpcport) == (11000, 16000)
-    assert settings.listen_addresses == (("127.0.0.1", 11000),)
+    assert settings.doors == (Door(Endpoint("127.0.0.1", 11000)),)
     assert settings.outgoing == ()
     assert settings.debugexclude == ("libevent", "leveldb", "rand")
     assert settings.uacomment == ("testnode1",)
@@ -58,13 +61,46 @@ def test_what_cores_test_framework_passes_is_understood(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", CONTRACT.split())
 def test_every_option_of_the_contract_is_accepted(name: str) -> None:
-    text = "1" if name != "rpccookieperms" else "owner"
-    load([f"-{name}={text if name != 'maxmempool' else '5'}"])
+    texts = {"rpccookieperms": "owner", "maxmempool": "5", "whitelist": "127.0.0.1", "whitebind": "127.0.0.1:1"}
+    load([f"-{name}={texts.get(name, '1')}"])
 
 
 def test_bind_with_a_mark_behind_it_listens_too() -> None:
     settings = load(["-regtest", "-bind=0.0.0.0:11001", "-bind=127.0.0.1:21001=onion", "-bind=[::1]"])
-    assert settings.listen_addresses == (("0.0.0.0", 11001), ("127.0.0.1", 21001), ("::1", REGTEST.port))
+    assert settings.doors == (
+        Door(Endpoint("0.0.0.0", 11001)),
+        Door(Endpoint("127.0.0.1", 21001), onion=True),
+        Door(Endpoint("::1", REGTEST.port)),
+    )
+
+
+def test_a_whitebind_is_a_door_with_permissions() -> None:
+    settings = load(["-regtest", "-whitebind=noban@127.0.0.1:11002"])
+    assert settings.doors == (Door(Endpoint("127.0.0.1", 11002), Permission.NO_BAN | Permission.DOWNLOAD),)
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("-whitelist=oopsie@127.0.0.1", "Invalid P2P permission: 'oopsie'"),
+        ("-whitelist=noban@127.0.0.1:230", "Invalid netmask specified in -whitelist: '127.0.0.1:230'"),
+        ("-whitebind=noban@127.0.0.1", "Need to specify a port with -whitebind: '127.0.0.1'"),
+        ("-whitebind=noban,out@127.0.0.1:1", 'whitebind may only be used for incoming connections ("out" was passed)'),
+        ("-whitebind=nowhere.example:1", "Cannot resolve -whitebind address: 'nowhere.example:1'"),
+        ("-bind=127.0.0.1:1=tor", "Cannot resolve -bind address: '127.0.0.1:1=tor'"),
+    ],
+)
+def test_permissions_that_make_no_sense_stop_the_start(option: str, text: str) -> None:
+    assert refusal("-regtest", option) == text
+
+
+def test_a_whitelist_without_permissions_grants_what_the_options_say() -> None:
+    [plain] = load(["-whitelist=10.0.0.0/8"]).whitelisted
+    [less] = load(["-whitelist=10.0.0.0/8", "-whitelistrelay=0"]).whitelisted
+    [more] = load(["-whitelist=10.0.0.0/8", "-whitelistforcerelay"]).whitelisted
+    assert permission_names(plain.permissions) == ["noban", "relay", "mempool", "download"]
+    assert permission_names(less.permissions) == ["noban", "mempool", "download"]
+    assert permission_names(more.permissions) == ["noban", "forcerelay", "relay", "mempool", "download"]
 
 
 def test_negation_forgets_what_came_before_it() -> None:
