@@ -27,6 +27,7 @@ from altyn.node.lifetime import (
 )
 from altyn.node.mempool.accept import Acceptance
 from altyn.node.mempool.follow import ChainFollower
+from altyn.node.mempool.packages import PackageAcceptance
 from altyn.node.mempool.policy import PolicyLimits
 from altyn.node.mempool.pool import Mempool
 from altyn.node.mining.miner import Miner
@@ -83,6 +84,7 @@ class FullNode:
         self.mempool = Mempool(policy_limits(settings), clock, self.events)
         signatures = CachedSecp256k1(secp, surroundings.random.randbytes(32), CACHE_BYTES)
         self.acceptance = Acceptance(chain, self.mempool, writer, offload, signatures, chain.verifier.cache)
+        self.packages = PackageAcceptance(self.acceptance)
         chain.add_listener(ChainFollower(self.mempool, self.acceptance))
         room = Room(weight=settings.blockmaxweight)
         self.templates = ChainTemplates(chain, self.mempool, writer, clock, secp, room)

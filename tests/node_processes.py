@@ -128,6 +128,16 @@ def altyn_process(folder: Path, *options: str, kind: str = "full") -> Iterator[N
 
 
 @contextlib.contextmanager
+def altynd_process(folder: Path, *options: str) -> Iterator[NodeProcess]:
+    """Run `altynd -regtest` with bitcoind's `options` until the end of the block."""
+    port, rpc_port = free_ports(2)
+    command = [sys.executable, "-m", "altyn.node.cli.altynd", "-regtest", f"-datadir={folder}", f"-port={port}"]
+    command += [f"-rpcport={rpc_port}", f"-bind=127.0.0.1:{port}", "-printtoconsole=0"]
+    with running(NodeProcess([*command, *options], folder, port, rpc_port)) as node:
+        yield node
+
+
+@contextlib.contextmanager
 def running(node: NodeProcess) -> Iterator[NodeProcess]:
     node.start()
     try:

@@ -1,6 +1,6 @@
 """Who is let into the mempool: Core's checks in Core's order, with Core's reasons (MemPoolAccept)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from altyn.consensus.checks.scripts import ScriptCheck
@@ -23,6 +23,7 @@ from altyn.consensus.transaction import Coin, OutPoint, Transaction
 from altyn.node.chain.caches import ScriptCache
 from altyn.node.chain.chain import Chain
 from altyn.node.chain.tree import Entry
+from altyn.node.mempool.dust import check_dust_is_free, check_dust_is_spent
 from altyn.node.mempool.entry import MempoolEntry, RemovalReason
 from altyn.node.mempool.policy import (
     MAX_STANDARD_SIGOPS_COST,
@@ -55,6 +56,8 @@ class Terms:
     sibling_eviction: bool = True
     package_fee: bool = False
     """Its fee is judged, and what it replaces is paid for, together with that of others."""
+    trim: bool = True
+    """The mempool is kept within its bounds at once."""
 
 
 ALONE = Terms()
@@ -95,28 +98,51 @@ class Acceptance:
     ) -> None:
         """`scripts` learns what the next block need not check again; then `secp` should remember signatures."""
         self._chain = chain
-        self._mempool = mempool
+        self.mempool = mempool
         self._writer = writer
         self._offload = offload
         self._secp = secp
         self._scripts = scripts
 
-    async def accept(self, tx: Transaction, *, test_only: bool = False, max_feerate: int = 0) -> MempoolEntry:
-        """Let `tx` in and return its entry; with `test_only` only tell what the entry would be.
+    async def accept(
+        self, tx: Transaction, *, test_only: bool = False, max_feerate: int = 0, terms: Terms = ALONE
+    ) -> Candidate:
+        """Let `tx` in and return its candidate; with `test_only` only tell what that would be.
 
         `max_feerate`, in satoshis per 1000 virtual bytes, refuses a higher fee ("max-fee-exceeded"); 0 is no limit.
         Raises ValidationError with Core's reason; its `fault` is MISSING_INPUTS where a parent may be unknown yet.
         Must not be called from a job of the writer.
         """
-        candidate = self.examine(tx)
-        await self._check_scripts(candidate)
+        candidate = self.examine(tx, terms)
+        await self.check_scripts(candidate)
         if max_feerate and candidate.entry.fee > fee_of_size(max_feerate, candidate.entry.vsize):
             raise ValidationError("max-fee-exceeded", fault=Fault.MEMPOOL_POLICY)
         if test_only:
-            return candidate.entry
+            return candidate
+        (candidate,) = await self.enter([candidate], lambda: [self.examine(tx, terms)], trim=terms.trim)
+        if candidate.entry.txid not in self.mempool:
+            raise ValidationError("mempool full", fault=Fault.RECONSIDERABLE)
+        return candidate
 
-        async def commit() -> MempoolEntry:
-            return self._commit(candidate)
+    async def enter(
+        self, candidates: Sequence[Candidate], again: Callable[[], Sequence[Candidate]], *, trim: bool = True
+    ) -> Sequence[Candidate]:
+        """Put in candidates whose scripts hold, in place of what they replace, and return them.
+
+        `again` examines them once more where tip or mempool moved meanwhile; what it raises is raised here. `trim`
+        then keeps the mempool within its bounds, which may throw out some of them.
+        """
+
+        async def commit() -> Sequence[Candidate]:
+            now = self._chain.tip, self.mempool.changes
+            valid = candidates if all((each.tip, each.changes) == now for each in candidates) else again()
+            for each in valid:
+                self.mempool.remove(each.replaces, RemovalReason.REPLACED)
+            for each in valid:
+                self.mempool.add(each.entry)
+            if trim:
+                self.mempool.enforce_bounds()
+            return valid
 
         return await self._writer.do(commit)
 
@@ -126,27 +152,16 @@ class Acceptance:
         For jobs of the writer. Bounds are not enforced: that is for the caller, once all are back.
         """
         candidate = self.examine(tx, RETURNED)
-        await self._check_scripts(candidate)
-        self._mempool.remove(candidate.replaces, RemovalReason.REPLACED)
-        self._mempool.add(candidate.entry)
-
-    def _commit(self, candidate: Candidate) -> MempoolEntry:
-        mempool = self._mempool
-        if (candidate.tip, candidate.changes) != (self._chain.tip, mempool.changes):
-            candidate = self.examine(candidate.entry.tx)
-        mempool.remove(candidate.replaces, RemovalReason.REPLACED)
-        mempool.add(candidate.entry)
-        mempool.enforce_bounds()
-        if candidate.entry.txid not in mempool:
-            raise ValidationError("mempool full", fault=Fault.RECONSIDERABLE)
-        return candidate.entry
+        await self.check_scripts(candidate)
+        self.mempool.remove(candidate.replaces, RemovalReason.REPLACED)
+        self.mempool.add(candidate.entry)
 
     def examine(self, tx: Transaction, terms: Terms = ALONE, others: Mapping[OutPoint, Coin] = NOTHING) -> Candidate:
         """Make every check but that of the scripts (Core: PreChecks, ReplacementChecks). Raises ValidationError.
 
         `others` are the outputs of transactions that are to enter with this one.
         """
-        mempool, limits, tip = self._mempool, self._mempool.limits, self._chain.tip
+        mempool, limits, tip = self.mempool, self.mempool.limits, self._chain.tip
         check_transaction(tx)
         if tx.is_coinbase:
             raise ValidationError("coinbase")
@@ -182,6 +197,8 @@ class Acceptance:
         if cost > MAX_STANDARD_SIGOPS_COST:
             raise ValidationError("bad-txns-too-many-sigops", str(cost), fault=Fault.NOT_STANDARD)
         entry.modified_fee = fee + mempool.fee_delta(tx.txid)
+        if limits.require_standard:
+            check_dust_is_free(entry, limits)
         if not terms.returned:
             self._check_fee(entry, terms)
         replaced = mempool[next(iter(direct))] if len(direct) == 1 else None
@@ -193,13 +210,15 @@ class Acceptance:
         leaving: set[bytes] = set()
         if direct and not terms.package_fee:
             leaving = check_replacement(entry, direct, mempool, evicts_sibling=sibling is not None)
+        if limits.require_standard and not others:
+            check_dust_is_spent([tx], mempool)
         return Candidate(entry, coins, ancestors, direct, leaving, tip, mempool.changes)
 
     def _find_coins(self, tx: Transaction, others: Mapping[OutPoint, Coin] = NOTHING) -> dict[OutPoint, Coin]:
         coins = {}
         view = self._chain.coins
         for txin in tx.inputs:
-            coin = self._mempool.coin(txin.prevout) or view.get(txin.prevout) or others.get(txin.prevout)
+            coin = self.mempool.coin(txin.prevout) or view.get(txin.prevout) or others.get(txin.prevout)
             if coin is not None:
                 coins[txin.prevout] = coin
                 continue
@@ -208,6 +227,10 @@ class Acceptance:
                 raise ValidationError("txn-already-known", fault=Fault.CONFLICT)
             raise ValidationError("bad-txns-inputs-missingorspent", fault=Fault.MISSING_INPUTS)
         return coins
+
+    def is_confirmed(self, outpoint: OutPoint) -> bool:
+        """Tell whether the active chain has made an output that it has not spent."""
+        return self._chain.coins.get(outpoint) is not None
 
     def check_sequence_locks(self, tx: Transaction, coins: dict[OutPoint, Coin]) -> None:
         """Refuse what the next block could not hold for its relative lock times (BIP68). Raises ValidationError."""
@@ -236,7 +259,7 @@ class Acceptance:
         return not any(each.is_coinbase and tip.height + 1 - each.height < maturity for each in coins.values())
 
     def _check_fee(self, entry: MempoolEntry, terms: Terms) -> None:
-        fee, relay_fee = entry.modified_fee, fee_of_size(self._mempool.limits.min_relay_feerate, entry.vsize)
+        fee, relay_fee = entry.modified_fee, fee_of_size(self.mempool.limits.min_relay_feerate, entry.vsize)
         if fee < relay_fee and entry.tx.version != TRUC_VERSION:  # no relative can mend that: it might leave again
             raise ValidationError("min relay fee not met", f"{fee} < {relay_fee}", fault=Fault.MEMPOOL_POLICY)
         if not terms.package_fee:
@@ -245,14 +268,15 @@ class Acceptance:
     def check_feerate(self, fee: int, vsize: int) -> None:
         """Refuse less than what is let in now (Core: CheckFeeRate). Raises ValidationError."""
         for reason, feerate in (
-            ("mempool min fee not met", self._mempool.min_feerate()),
-            ("min relay fee not met", self._mempool.limits.min_relay_feerate),
+            ("mempool min fee not met", self.mempool.min_feerate()),
+            ("min relay fee not met", self.mempool.limits.min_relay_feerate),
         ):
             needed = fee_of_size(feerate, vsize)
             if fee < needed:
                 raise ValidationError(reason, f"{fee} < {needed}", fault=Fault.RECONSIDERABLE)
 
-    async def _check_scripts(self, candidate: Candidate) -> None:
+    async def check_scripts(self, candidate: Candidate) -> None:
+        """Run the scripts elsewhere, under the rules of relay and of blocks. Raises ValidationError."""
         tx, scripts = candidate.entry.tx, self._scripts
         if scripts is None:
             await self._offload(check_scripts, tx, candidate.coins, self._secp)

@@ -23,6 +23,8 @@ MAX_STANDARD_P2WSH_SCRIPT_SIZE = 3600
 MAX_STANDARD_P2WSH_STACK_ITEMS = 100
 MAX_STANDARD_P2WSH_STACK_ITEM_SIZE = 80
 MAX_STANDARD_TAPSCRIPT_STACK_ITEM_SIZE = 80
+MAX_DUST_OUTPUTS = 1
+"""Of a transaction, which then pays no fee, so that only a child brings it into a block (Core 29: ephemeral dust)."""
 MAX_REPLACEABLE_SEQUENCE = 0xFFFFFFFD
 """An input with at most this sequence says that its transaction may be replaced (BIP125)."""
 EXTRA_DESCENDANT_SIZE = 10_000
@@ -103,7 +105,7 @@ def check_standard(tx: Transaction, limits: PolicyLimits) -> None:
             raise _not_standard("scriptsig-size")
         if not is_push_only(txin.script_sig):
             raise _not_standard("scriptsig-not-pushonly")
-    data_outputs = 0
+    data_outputs = dust_outputs = 0
     for output in tx.outputs:
         kind = _standard_kind(output.script_pubkey, limits.max_datacarrier_bytes)
         if kind is None:
@@ -112,8 +114,10 @@ def check_standard(tx: Transaction, limits: PolicyLimits) -> None:
             data_outputs += 1
         elif kind == "multisig" and not limits.permit_bare_multisig:
             raise _not_standard("bare-multisig")
-        elif output.value < dust_threshold(output, limits.dust_relay_feerate):
-            raise _not_standard("dust")
+        else:
+            dust_outputs += output.value < dust_threshold(output, limits.dust_relay_feerate)
+    if dust_outputs > MAX_DUST_OUTPUTS:
+        raise _not_standard("dust")
     if data_outputs > 1:
         raise _not_standard("multi-op-return")
 

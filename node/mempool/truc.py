@@ -1,6 +1,6 @@
 """Transactions of version 3, whose families are one parent and one child of limited size (BIP431)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.transaction import Transaction
@@ -41,7 +41,8 @@ def check_truc(
     if len(family) + 1 > MAX_FAMILY:
         raise _violation(f"{_shown(entry.tx)} would have too many ancestors")
     for parent in family:
-        _check_child_size(entry)
+        if entry.vsize > MAX_CHILD_SIZE:
+            raise _violation(_child_too_big(entry))
         if parent.descendant_count + 1 > MAX_FAMILY and not parent.children & set(direct):
             sibling = mempool[next(iter(parent.children))]
             if may_evict and (parent.descendant_count, sibling.ancestor_count) == (MAX_FAMILY, MAX_FAMILY):
@@ -50,10 +51,44 @@ def check_truc(
     return None
 
 
-def _check_child_size(entry: MempoolEntry) -> None:
+def check_truc_package(
+    entry: MempoolEntry, ancestors: Collection[bytes], package: Sequence[Transaction], mempool: Mempool
+) -> str:
+    """Say how a transaction of a sorted package breaks the form of such families; "" if it does not.
+
+    `ancestors` are those in the mempool. What single checks found is not looked for again (Core: PackageTRUCChecks).
+    """
+    tx = entry.tx
+    spent = {txin.prevout.txid for txin in tx.inputs}
+    parents = [each for each in package if each.txid in spent]
+    held = [mempool[txid] for txid in sorted(ancestors)]
+    if tx.version != TRUC_VERSION:
+        for parent in (*(each.tx for each in held), *parents):
+            if parent.version == TRUC_VERSION:
+                return _wrong_heir(tx, parent).detail
+        return ""
+    if len(held) + len(parents) + 1 > MAX_FAMILY:
+        return f"{_shown(tx)} would have too many ancestors"
+    if not (held or parents):
+        return ""
     if entry.vsize > MAX_CHILD_SIZE:
-        text = f"version=3 child {_shown(entry.tx)} is too big: {entry.vsize} > {MAX_CHILD_SIZE} virtual bytes"
-        raise _violation(text)
+        return _child_too_big(entry)
+    parent = held[0].tx if held else parents[0]
+    if parent.version != TRUC_VERSION:
+        return _wrong_heir(tx, parent).detail
+    for other in package:
+        spent_by_other = {txin.prevout.txid for txin in other.inputs}
+        if other.txid != tx.txid and parent.txid in spent_by_other:
+            return f"{_shown(parent)} would exceed descendant count limit"
+        if tx.txid in spent_by_other:
+            return f"{_shown(other)} would have too many ancestors"
+    if held and held[0].descendant_count > 1:
+        return f"{_shown(parent)} would exceed descendant count limit"
+    return ""
+
+
+def _child_too_big(entry: MempoolEntry) -> str:
+    return f"version=3 child {_shown(entry.tx)} is too big: {entry.vsize} > {MAX_CHILD_SIZE} virtual bytes"
 
 
 def _wrong_heir(child: Transaction, parent: Transaction) -> ValidationError:

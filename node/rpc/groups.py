@@ -76,7 +76,7 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, stop
         ScanMethods(chain, forms, node.secp, node.offload),
         IndexMethods(chain, mempool, node.network, node.offload),
         SendMethods(MempoolGate(chain, mempool, node.acceptance, node.sync.offer)),
-        MempoolMethods(mempool, node.acceptance, full_rbf=node.settings.mempoolfullrbf),
+        MempoolMethods(mempool, node.packages, node.sync.offer),
         RawTransactionMethods(chain, mempool, blocks, forms, index),
         SigningMethods(node.network, node.secp, find_outputs),
         DescriptorMethods(forms, node.secp),

@@ -41,7 +41,7 @@ class Setup:
         return coin(self.drawing[f"a{height}"])
 
     async def accept(self, tx: Transaction, **options: Any) -> Any:
-        return await self.acceptance.accept(tx, **options)
+        return (await self.acceptance.accept(tx, **options)).entry
 
     def block(self, name: str, *transactions: Transaction, fees: int = 0) -> Any:
         """Draw a block on the last of `a`, or on what `name` says ("a130 b131"), and return it."""
