@@ -147,7 +147,8 @@ class FullNode:
             cache = ScriptCache(surroundings.random.randbytes(32), CACHE_BYTES)
             processes = 0 if surroundings.in_memory else script_checkers(settings.par)
             if processes > 1:
-                verifier = stack.enter_context(in_processes(processes, secp, cache))
+                checkers = in_processes(processes, surroundings.offload, secp, cache)
+                verifier = await stack.enter_async_context(checkers)
             else:  # a single process beside this one brings nothing
                 verifier = ScriptVerifier(surroundings.offload, secp, cache=cache)
             done_connecting = events.subscribe(ConnectProgress())

@@ -148,7 +148,7 @@ def evaluate(
                     assert execution is not None
                     valid = _check_tapscript_signature(signature, public_key, flags, checker, execution)
                 else:
-                    valid = _check_signature(signature, public_key, script[code_start:], flags, checker, version)
+                    valid = check_signature(signature, public_key, script[code_start:], flags, checker, version)
                 if opcode == op.OP_CHECKSIG:
                     stack.append(TRUE if valid else FALSE)
                 elif not valid:
@@ -289,7 +289,7 @@ def _peek_lock_time(stack: list[bytes], minimal: bool) -> int:
 # Signatures
 
 
-def _check_signature(
+def check_signature(
     signature: bytes, public_key: bytes, script_code: bytes, flags: int, checker: Checker, version: Version
 ) -> bool:
     """Check one signature outside of tapscript (Core: EvalChecksigPreTapscript)."""

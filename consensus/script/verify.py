@@ -45,6 +45,7 @@ from altyn.consensus.script.opcodes import (
     push,
     script_operations,
 )
+from altyn.consensus.script.shortcuts import spends_key_hash
 from altyn.consensus.script.sighash import SIGHASH_DEFAULT, SighashCache
 from altyn.consensus.script.stack import is_true
 from altyn.consensus.script.taproot import (
@@ -60,6 +61,8 @@ from altyn.consensus.script.taproot import (
 from altyn.consensus.script.templates import ANCHOR_PROGRAM, is_p2sh, is_push_only, p2pkh, witness_program
 from altyn.consensus.secp256k1 import Secp256k1
 from altyn.consensus.transaction import Transaction, serialize_witness
+
+_SEGWIT = P2SH | WITNESS
 
 
 class TransactionChecker:
@@ -138,6 +141,8 @@ def verify_script(
     """
     if flags & SIGPUSHONLY and not is_push_only(script_sig):
         fail(ScriptErrorCode.SIG_PUSHONLY)
+    if flags & _SEGWIT == _SEGWIT and spends_key_hash(script_sig, script_pubkey, witness, flags, checker):
+        return
     program = witness_program(script_pubkey) if flags & WITNESS else None
     if program is not None and not script_sig:
         # The two pushes of such an output leave its program on the stack, and nothing else can come of them.

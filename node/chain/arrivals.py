@@ -9,6 +9,9 @@ from altyn.consensus.block import Block
 from altyn.consensus.errors import ValidationError
 from altyn.node.chain.tree import Entry
 
+_MOST_BYTES = 250_000
+"""Of blocks that are taken in at once: ten milliseconds, for which their senders' other messages wait."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -61,8 +64,19 @@ class Arrivals:
         if arrival.answer.cancelled() and arrival in self._queue:
             self._queue.remove(arrival)
 
-    def next(self) -> Arrival:
-        return self._queue.popleft()
+    def next(self) -> list[Arrival]:
+        """Take out the first, and others behind it as long as they are small; no block twice."""
+        taken = [self._queue.popleft()]
+        hashes = {taken[0].block.hash}
+        room = _MOST_BYTES - len(taken[0].block.raw)
+        while self._queue:
+            block = self._queue[0].block
+            room -= len(block.raw)
+            if room < 0 or block.hash in hashes:
+                break
+            hashes.add(block.hash)
+            taken.append(self._queue.popleft())
+        return taken
 
     def owe(self, arrival: Arrival, entry: Entry, *, is_new: bool) -> None:
         """Note that the block is in the tree: the answer comes when it is connected, or when nothing is left to do."""
@@ -102,4 +116,4 @@ class Arrivals:
         self._owed.clear()
         self._refused.clear()
         while self._queue:
-            self.next().refuse(error)
+            self._queue.popleft().refuse(error)

@@ -14,7 +14,7 @@ from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.networks import Network
 from altyn.consensus.secp256k1 import Secp256k1
 from altyn.consensus.transaction import Coin
-from altyn.node.chain.arrivals import Arrival, Arrivals, Outcome
+from altyn.node.chain.arrivals import Arrivals, Outcome
 from altyn.node.chain.assumed import is_assumed_valid
 from altyn.node.chain.blocks import StoredBlocks
 from altyn.node.chain.branches import Branches
@@ -31,13 +31,14 @@ from altyn.node.chain.tree import CONNECTED, HAVE_UNDO, Entry
 from altyn.node.chain.verify import ScriptVerifier
 from altyn.node.events import BlockConnected, BlockDisconnected, Events, IndexCaughtUp, TipChanged
 from altyn.node.offload import Offload
-from altyn.node.storage.blocks import FilePosition
 from altyn.node.storage.errors import StoreError
 from altyn.node.writer import Writer
 from altyn.p2p.clock import Clock
 
 log = logging.getLogger(__name__)
 
+_PREPARED_AT_ONCE = 16
+"""Blocks that a thread prepares before the chain looks what else there is to do."""
 _LONGEST_RUN = 0.5
 """Seconds for which blocks that arrive are taken up before others of the writer's jobs, and listeners, get a turn."""
 
@@ -325,22 +326,23 @@ class Chain:
         started = self._clock.monotonic()
         await self._activate(lambda: not self._writer.pending and self._clock.monotonic() - started < _LONGEST_RUN)
 
-    async def _take_in(self, arrival: Arrival) -> None:
-        """Check and store a block that arrived."""
+    async def _take_in(self) -> None:
+        """Check and store blocks that arrived."""
+        arrivals = self._arrivals.next()
         try:
-            entry, is_new = await self._intake.block(
-                arrival.block, self.tip, requested=arrival.requested, min_work_checked=arrival.min_work_checked
-            )
-        except ValidationError as error:
-            arrival.refuse(error)
-            return
-        except StoreError as error:  # ends the node; who brought the block must not wait for ever
-            arrival.refuse(error)
+            found = await self._intake.blocks(arrivals, self.tip)
+        except StoreError as error:  # ends the node; who brought the blocks must not wait for ever
+            for arrival in arrivals:
+                arrival.refuse(error)
             raise
-        self._arrivals.owe(arrival, entry, is_new=is_new)
-        # A block that was there already is read again: this copy may differ from it in its witnesses.
-        if is_new and entry.chain_tx_count:
-            self._at_hand[entry] = arrival.block
+        for arrival, stored in zip(arrivals, found, strict=True):
+            if isinstance(stored, ValidationError):
+                arrival.refuse(stored)
+                continue
+            self._arrivals.owe(arrival, stored.entry, is_new=stored.is_new)
+            # A block that was there already is read again: this copy may differ from it in its witnesses.
+            if stored.is_new and stored.entry.chain_tx_count:
+                self._at_hand[stored.entry] = arrival.block
 
     async def _test_block(self, block: Block, check_pow: bool, check_merkle: bool) -> None:
         if block.header.prev_hash != self.tip.hash:
@@ -377,7 +379,7 @@ class Chain:
         """
         try:
             if self._arrivals:
-                await self._take_in(self._arrivals.next())
+                await self._take_in()
             await self._advance(may_take)
         finally:
             await self._pipeline.abandon()
@@ -401,10 +403,10 @@ class Chain:
             if pipeline.has_verdict:
                 await self._commit_lowest()
             elif pipeline.has_room and self._arrivals and may_take():
-                await self._take_in(self._arrivals.next())
+                await self._take_in()
             elif (target := self._candidates.best(self.tip)) is not head and self._builds_on(target, head):
                 if pipeline.has_room:
-                    await self._prepare(target.ancestor(head.height + 1))
+                    await self._prepare(head, target)
                 else:
                     await pipeline.change()
             elif pipeline:
@@ -431,15 +433,20 @@ class Chain:
         while self.tip is not fork:
             await self._disconnect_tip()
 
-    async def _prepare(self, entry: Entry) -> None:
-        """Put the next block into the pipeline; when it is invalid, say so after those before it have their verdict."""
+    async def _prepare(self, head: Entry, target: Entry) -> None:
+        """Put blocks from behind `head` up to `target` into the pipeline.
+
+        When one is invalid, say so after those before it have their verdict.
+        """
+        last = min(target.height, head.height + _PREPARED_AT_ONCE)
         try:
-            await self._pipeline.prepare(entry, self._at_hand.pop(entry, None))
+            await self._pipeline.prepare(_line(head, target.ancestor(last)), self._at_hand)
         except ValidationError as error:
             while self._pipeline:
                 if not await self._commit_lowest():
                     return
-            self._refuse(entry, error)
+            first_unprepared = target.ancestor(self.tip.height + 1)
+            self._refuse(first_unprepared, error)
 
     async def _commit_lowest(self) -> bool:
         """Let the lowest block of the pipeline become the tip when it has its verdict; return whether it is valid."""
@@ -462,14 +469,14 @@ class Chain:
     async def _commit(self, prepared: Prepared) -> None:
         entry, block, connection = prepared.entry, prepared.block, prepared.connection
         indexes = self.indexes.ready_for(entry)
-        undo, values = await self._offload(self._finish, prepared, indexes)
+        values = await self._offload(_prepare_indexes, prepared, indexes) if indexes else []
         # From here to the end nothing awaits: whoever reads on the loop sees all of it or nothing.
         self._apply(connection.coins)
         self._pipeline.committed(prepared)
         self.tip = entry
         self._active.append(entry)
         entry.status |= CONNECTED | HAVE_UNDO
-        entry.undo_position = undo
+        entry.undo_position = prepared.undo
         self._flusher.changed(entry)
         for index, value in zip(indexes, values, strict=True):
             index.commit(entry, value)
@@ -479,11 +486,6 @@ class Chain:
         self.events.publish(BlockConnected(entry, block, connection.spent))
         self._arrivals.answer_early(entry)
         await self._flusher.limit()
-
-    def _finish(self, prepared: Prepared, indexes: Sequence[ChainIndex]) -> tuple[FilePosition, list[Any]]:
-        entry, connection = prepared.entry, prepared.connection
-        values = [index.prepare(entry, prepared.block, connection.spent) for index in indexes]
-        return entry.undo_position or self._blocks.write_undo(entry, connection.undo), values
 
     def _is_assumed_valid(self, entry: Entry) -> bool:
         return is_assumed_valid(entry, self.tree, self.network)
@@ -525,3 +527,19 @@ def _chain_to(tip: Entry) -> list[Entry]:
 
 def _no_checkpoint(name: str) -> None:
     """Nobody wants to crash here."""
+
+
+def _line(above: Entry, last: Entry) -> list[Entry]:
+    """Return the entries above one of them up to another that builds on it, lowest first."""
+    entries = []
+    entry = last
+    while entry is not above:
+        entries.append(entry)
+        assert entry.parent is not None
+        entry = entry.parent
+    entries.reverse()
+    return entries
+
+
+def _prepare_indexes(prepared: Prepared, indexes: Sequence[ChainIndex]) -> list[Any]:
+    return [index.prepare(prepared.entry, prepared.block, prepared.connection.spent) for index in indexes]

@@ -1,13 +1,16 @@
 """Headers and blocks that come in: checked as far as they can be outside the active chain, and kept."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ParamSpec
 
 from altyn.consensus.block import Block, Header
 from altyn.consensus.checks.blocks import check_block, check_block_in_context
 from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.networks import Network
 from altyn.consensus.secp256k1 import Secp256k1
+from altyn.node.chain.arrivals import Arrival
 from altyn.node.chain.blocks import StoredBlocks
 from altyn.node.chain.branches import Branches
 from altyn.node.chain.tree import Entry
@@ -15,10 +18,20 @@ from altyn.node.offload import Offload
 from altyn.node.storage.blocks import FilePosition
 from altyn.p2p.clock import Clock
 
+P = ParamSpec("P")
+
 _HEADERS_AT_ONCE = 64
 """Headers checked before the event loop gets a turn: about two milliseconds."""
 _TOO_FAR_AHEAD = 288
 """Blocks above the tip from which one that was not asked for is not stored (Core: MIN_BLOCKS_TO_KEEP)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A block that is right as far as it can be seen alone: its place, and whether it is stored now."""
+
+    entry: Entry
+    is_new: bool
 
 
 class Intake:
@@ -56,19 +69,45 @@ class Intake:
         assert entry is not None
         return entry
 
-    async def block(self, block: Block, tip: Entry, *, requested: bool, min_work_checked: bool) -> tuple[Entry, bool]:
-        """Check a block and store it if it is wanted; return its entry, and whether it was stored now.
+    async def blocks(self, arrivals: Sequence[Arrival], tip: Entry) -> list[Stored | ValidationError]:
+        """Check blocks, parents first, and store those that are wanted; say what became of each. Raises StoreError.
 
-        `tip` is the active chain's. Raises ValidationError, StoreError.
+        `tip` is the active chain's.
         """
-        await self._offload(check_block, block, self._network, secp=self._secp)
         best = self._branches.tree.best_header
-        entry = self._branches.add_header(block.header, self._clock.now(), min_work_checked=min_work_checked)
+        found: list[Stored | ValidationError] = []
+        wanted = []
+        for arrival, error in zip(arrivals, await self._offload(self._check, arrivals), strict=True):
+            stored = error or self._take_header(arrival, tip)
+            found.append(stored)
+            if not isinstance(stored, ValidationError) and stored.is_new:
+                wanted.append((arrival.block, stored.entry))
         self._branches.announce_best_header(best)
-        is_new = not entry.has_block and (requested or self._is_wanted(entry, tip))
-        if is_new:
-            await self._store(block, entry, tip)
-        return entry, is_new
+        if not wanted:
+            return found
+        written = iter(await self._offload(self._write, wanted))
+        for number, (arrival, stored) in enumerate(zip(arrivals, found, strict=True)):
+            if isinstance(stored, ValidationError) or not stored.is_new:
+                continue
+            position = next(written)
+            if isinstance(position, ValidationError):
+                found[number] = position
+                if position.fault is not Fault.MUTATED and not stored.entry.is_failed:
+                    self._branches.fail(stored.entry, position)
+            else:
+                self._branches.stored(stored.entry, arrival.block, position, tip)
+        return found
+
+    def _check(self, arrivals: Sequence[Arrival]) -> list[ValidationError | None]:
+        return [_refusal(check_block, arrival.block, self._network, secp=self._secp) for arrival in arrivals]
+
+    def _take_header(self, arrival: Arrival, tip: Entry) -> Stored | ValidationError:
+        header, checked = arrival.block.header, arrival.min_work_checked
+        try:
+            entry = self._branches.add_header(header, self._clock.now(), min_work_checked=checked)
+        except ValidationError as error:
+            return error
+        return Stored(entry, not entry.has_block and (arrival.requested or self._is_wanted(entry, tip)))
 
     def _is_wanted(self, entry: Entry, tip: Entry) -> bool:
         """Whether to store a block nobody asked for: it may win soon, and is no flood of cheap ones."""
@@ -79,15 +118,23 @@ class Intake:
             and entry.chain_work >= self._network.minimum_chain_work
         )
 
-    async def _store(self, block: Block, entry: Entry, tip: Entry) -> None:
-        try:
-            position = await self._offload(self._check_and_write, block, entry)
-        except ValidationError as error:
-            if error.fault is not Fault.MUTATED:
-                self._branches.fail(entry, error)
-            raise
-        self._branches.stored(entry, block, position, tip)
+    def _write(self, blocks: Sequence[tuple[Block, Entry]]) -> list[FilePosition | ValidationError]:
+        """Check blocks on their parents and write them; say where each lies, or what is wrong with it."""
+        done: list[FilePosition | ValidationError] = []
+        failed: set[Entry | None] = set()
+        for block, entry in blocks:
+            error = _refusal(check_block_in_context, block, entry.parent, self._network)
+            if entry.parent in failed:
+                error = ValidationError("bad-prevblk", fault=Fault.INVALID_PREVIOUS)
+            if error is not None and error.fault is not Fault.MUTATED:
+                failed.add(entry)
+            done.append(error or self._blocks.write(block))
+        return done
 
-    def _check_and_write(self, block: Block, entry: Entry) -> FilePosition:
-        check_block_in_context(block, entry.parent, self._network)
-        return self._blocks.write(block)
+
+def _refusal(check: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> ValidationError | None:
+    try:
+        check(*args, **kwargs)
+    except ValidationError as error:
+        return error
+    return None

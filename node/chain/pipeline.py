@@ -1,12 +1,12 @@
 """Blocks on their way to the tip: each prepared on those before it while their scripts are still being checked.
 
-Nothing of a block here is seen by anybody: coins, tip and undo data change when the chain takes it out, in order, after
-all its checks have passed.
+Nothing of a block here is seen by anybody: coins and tip change when the chain takes it out, in order, after all its
+checks have passed. Its undo data is in the files by then, where nothing points to it before.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 
 from altyn.consensus.block import Block
@@ -18,11 +18,14 @@ from altyn.node.chain.connect import CoinChange, Connection, connect_block
 from altyn.node.chain.tree import Entry
 from altyn.node.chain.verify import ScriptVerifier, Search
 from altyn.node.offload import Offload
+from altyn.node.storage.blocks import FilePosition
 from altyn.node.storage.layout import decode_coin
 
 _MOST_CHECKS = 2_000
-"""Checks under way at which no further block is prepared: a tenth of a second of two processors."""
-_MOST_BLOCKS = 32
+"""Checks under way at which no further block is prepared: some hundredths of a second of two processors."""
+_CHECKS_AT_ONCE = 400
+"""Checks of blocks that are prepared in one go: a hundredth of a second, and so long do processors have work."""
+_MOST_BLOCKS = 64
 
 
 class PendingCoins:
@@ -85,6 +88,7 @@ class Prepared:
     entry: Entry
     block: Block
     connection: Connection
+    undo: FilePosition
     search: Search
     verdict: asyncio.Task[None]
 
@@ -111,6 +115,7 @@ class Pipeline:
         self._queue: deque[Prepared] = deque()
         self._committed: list[tuple[int, CoinChange]] = []  # to be dropped by the thread that prepares the next
         self._checks = 0
+        self._is_filling = True
         self._waiter: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
@@ -123,34 +128,53 @@ class Pipeline:
 
     @property
     def has_room(self) -> bool:
-        return not self._queue or (self._checks < _MOST_CHECKS and len(self._queue) < _MOST_BLOCKS)
+        """Whether more blocks should be prepared: until there is much to do, then not before half of that is done."""
+        if len(self._queue) < 2:
+            return True
+        self._is_filling = self._checks < (_MOST_CHECKS if self._is_filling else _MOST_CHECKS // 2)
+        return self._is_filling and len(self._queue) < _MOST_BLOCKS
 
     @property
     def has_verdict(self) -> bool:
         """Whether the lowest block can be taken out without waiting."""
         return bool(self._queue) and self._queue[0].verdict.done()
 
-    async def prepare(self, entry: Entry, block: Block | None) -> None:
-        """Put in the block of `entry`, read unless it is given, which builds on the head, or on the tip.
+    async def prepare(self, entries: Iterable[Entry], at_hand: MutableMapping[Entry, Block]) -> None:
+        """Put in blocks: the first of `entries` builds on the head, or on the tip; some others may be left for later.
 
-        Raises ValidationError; the pipeline is as before then.
+        They are taken out of `at_hand`, or read. Raises ValidationError for the first that is invalid; those before it
+        are in the pipeline then.
         """
-        with_scripts = not self._is_assumed_valid(entry)
-        whole, connection = await self._offload(self._connect, entry, block, with_scripts)
-        search = self._verifier.search(connection.checks)
-        verdict = asyncio.create_task(self._verifier.run(search))  # awaited by `take`, or by `abandon`
-        verdict.add_done_callback(lambda _: self.wake())
-        self._queue.append(Prepared(entry, whole, connection, search, verdict))
-        self._checks += len(connection.checks)
+        made: list[tuple[Entry, Block, Connection, FilePosition, Search]] = []
+        try:
+            await self._offload(self._connect, entries, at_hand, made)
+        finally:
+            for entry, block, connection, undo, search in made:
+                verdict = asyncio.create_task(self._verifier.run(search))  # awaited by `take`, or by `abandon`
+                verdict.add_done_callback(lambda _: self.wake())
+                self._queue.append(Prepared(entry, block, connection, undo, search, verdict))
+                self._checks += len(connection.checks)
 
-    def _connect(self, entry: Entry, block: Block | None, with_scripts: bool) -> tuple[Block, Connection]:
-        block = block or self._blocks.read(entry)
+    def _connect(
+        self,
+        entries: Iterable[Entry],
+        at_hand: MutableMapping[Entry, Block],
+        made: list[tuple[Entry, Block, Connection, FilePosition, Search]],
+    ) -> None:
         for number, change in self._committed:
             self._coins.drop(number, change)
         self._committed.clear()
-        connection = connect_block(block, entry, self._coins, self._network, with_scripts=with_scripts)
-        self._coins.add(entry.height, connection.coins)
-        return block, connection
+        room = _CHECKS_AT_ONCE
+        for entry in entries:
+            block = at_hand.pop(entry, None) or self._blocks.read(entry)
+            with_scripts = not self._is_assumed_valid(entry)
+            connection = connect_block(block, entry, self._coins, self._network, with_scripts=with_scripts)
+            self._coins.add(entry.height, connection.coins)
+            undo = entry.undo_position or self._blocks.write_undo(entry, connection.undo)
+            made.append((entry, block, connection, undo, self._verifier.search(connection.checks)))
+            room -= len(connection.checks)
+            if room <= 0:
+                break
 
     async def take(self) -> Prepared:
         """Wait for the verdict over the lowest block and take it out. Raises ValidationError if it is invalid."""

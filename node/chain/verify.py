@@ -3,44 +3,49 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from altyn.consensus.checks.scripts import ScriptCheck
 from altyn.consensus.errors import ValidationError
-from altyn.consensus.script.errors import ScriptError, ScriptErrorCode
+from altyn.consensus.script.errors import ScriptError
 from altyn.consensus.secp256k1 import Secp256k1
 from altyn.node.chain.caches import ScriptCache
+from altyn.node.chain.worker import frame
 from altyn.node.chain.workers import WorkerError, Workers
-from altyn.node.offload import Offload, Threads
+from altyn.node.offload import Offload
 
 log = logging.getLogger(__name__)
 
 _CHUNK = 16
 """Checks that a thread takes at once: a millisecond, so that no thread is left with a long rest."""
 _WORKER_CHUNK = 128
-"""The same for a process, which costs a few tenths of a millisecond to ask."""
+"""The same for a process, which costs a tenth of a millisecond to ask."""
 _LEAST_FOR_WORKERS = 64
 """Checks of a block below which asking processes is not worth it."""
 
 
 class Search:
-    """The first failure among checks that several threads go through, each with a process of `workers` if given."""
+    """The first failure among checks that threads go through, or processes in chunks of `frames`."""
 
-    def __init__(self, checks: Sequence[ScriptCheck], secp: Secp256k1, workers: Workers | None = None) -> None:
+    def __init__(self, checks: Sequence[ScriptCheck], secp: Secp256k1, processes: int = 0) -> None:
+        """`processes` are there for it, so that frames are made for them; or it is threads that are to `run` it."""
         self._checks = checks
         self._secp = secp
-        self._workers = workers if len(checks) >= _LEAST_FOR_WORKERS else None
-        self._chunk = _CHUNK if self._workers is None else min(_WORKER_CHUNK, -(-len(checks) // self._workers.count))
         self._lock = threading.Lock()
         self._taken = 0
         self._end = len(checks)  # from here on nothing matters: a failure, or nobody wants to know
         self.error: ScriptError | None = None
+        self.chunk = _CHUNK
+        self.frames: list[bytes] = []
+        if processes and len(checks) >= _LEAST_FOR_WORKERS:
+            self.chunk = min(_WORKER_CHUNK, -(-len(checks) // processes))
+            self.frames = [frame(checks[start : start + self.chunk]) for start in range(0, len(checks), self.chunk)]
 
     @property
     def chunks(self) -> int:
-        """How many threads can be busy with it."""
-        return -(-len(self._checks) // self._chunk)
+        """How many threads or processes can be busy with it."""
+        return -(-len(self._checks) // self.chunk)
 
     def abandon(self) -> None:
         """Let the threads that are at it leave soon; the verdict says nothing any more."""
@@ -54,29 +59,22 @@ class Search:
                 start = self._taken
                 if start >= self._end:
                     return
-                self._taken = end = start + self._chunk
-            self._check(start, min(end, len(self._checks)))
+                self._taken = start + self.chunk
+            self.run_chunk(start)
 
-    def _check(self, start: int, end: int) -> None:
-        if self._workers is not None:
-            try:
-                failure = self._workers.check(self._checks[start:end])
-            except WorkerError as error:  # it was killed for want of memory, say; the verdict does not depend on it
-                log.warning("%s; its checks run here", error)
-            else:
-                if failure is not None:
-                    self._note(start + failure[0], ScriptError(ScriptErrorCode[failure[1]]))
-                return
-        for index in range(start, end):
+    def run_chunk(self, start: int) -> None:
+        """Check one chunk, whoever has taken it."""
+        for index in range(start, min(start + self.chunk, len(self._checks))):
             if index >= self._end:
                 return
             try:
                 self._checks[index].run(self._secp)
             except ScriptError as error:
-                self._note(index, error)
+                self.note(index, error)
                 return
 
-    def _note(self, index: int, error: ScriptError) -> None:
+    def note(self, index: int, error: ScriptError) -> None:
+        """Note that a check fails."""
         with self._lock:
             if index < self._end:
                 self._end, self.error = index, error
@@ -97,7 +95,7 @@ def _unknown(checks: Sequence[ScriptCheck], cache: ScriptCache) -> list[ScriptCh
 
 
 class ScriptVerifier:
-    """Runs script checks on the threads of `offload`, which have the processes of `workers` do it if there are any.
+    """Runs script checks on the threads of `offload`, or has the processes of `workers` do it if there are any.
 
     What `cache` knows to pass is not run again.
     """
@@ -111,39 +109,55 @@ class ScriptVerifier:
         self._workers = workers
 
     def search(self, checks: Sequence[ScriptCheck]) -> Search:
-        """Prepare to look for the first check that fails; `run` it."""
+        """Prepare to look for the first check that fails, on any thread; `run` it."""
         if self.cache is not None:
             checks = _unknown(checks, self.cache)
-        return Search(checks, self._secp, self._workers)
+        return Search(checks, self._secp, self._workers.count if self._workers is not None else 0)
 
     async def run(self, search: Search) -> None:
         """Return when all checks have passed. Raises ValidationError for the first that fails, in their order.
 
         The reason is Core's for blocks: "mandatory-script-verify-flag-failed (text of the script error)".
         """
-        threads = min(self._offload.workers, search.chunks)
-        if threads == 1:
-            await self._offload(search.run)
-        elif threads:
+        if self._workers is not None and search.frames:
+            parts = [self._ask(self._workers, search, number) for number in range(search.chunks)]
+        else:
+            parts = [self._run_part(search) for _ in range(min(self._offload.workers, search.chunks))]
+        if len(parts) == 1:
+            await parts[0]
+        else:
             async with asyncio.TaskGroup() as tasks:
-                for _ in range(threads):
-                    tasks.create_task(self._run_part(search))
+                for part in parts:
+                    tasks.create_task(part)
         if search.error is not None:
             raise ValidationError(f"mandatory-script-verify-flag-failed ({search.error.code.text})")
 
     async def verify(self, checks: Sequence[ScriptCheck]) -> None:
         """Return when all `checks` have passed. Raises as `run`."""
-        await self.run(self.search(checks))
+        await self.run(await self._offload(self.search, checks))
 
     async def _run_part(self, search: Search) -> None:
         await self._offload(search.run)
 
+    async def _ask(self, workers: Workers, search: Search, number: int) -> None:
+        start = number * search.chunk
+        try:
+            failure = await workers.check(search.frames[number])
+        except WorkerError as error:  # it was killed for want of memory, say; the verdict does not depend on it
+            log.warning("%s; its checks run here", error)
+            await self._offload(search.run_chunk, start)
+        else:
+            if failure is not None:
+                search.note(start + failure[0], ScriptError(failure[1]))
 
-@contextmanager
-def in_processes(count: int, secp: Secp256k1, cache: ScriptCache | None = None) -> Iterator[ScriptVerifier]:
-    """Offer a verifier with `count` processes, and with as many threads that wait for them: they hold up nothing else.
 
-    Processes start when they are first needed, and end with the body.
-    """
-    with closing(Workers(count, secp.name)) as workers, closing(Threads(count, "altyn-scripts")) as threads:
-        yield ScriptVerifier(threads, secp, workers=workers, cache=cache)
+@asynccontextmanager
+async def in_processes(
+    count: int, offload: Offload, secp: Secp256k1, cache: ScriptCache | None = None
+) -> AsyncIterator[ScriptVerifier]:
+    """Offer a verifier with `count` processes, which start when they are first needed, and end with the body."""
+    workers = Workers(count, secp.name)
+    try:
+        yield ScriptVerifier(offload, secp, workers=workers, cache=cache)
+    finally:
+        workers.close()

@@ -1,72 +1,82 @@
 """A process that runs script checks: reads what to check from its input, answers on its output, ends with its input.
 
-Both ways go frames: 4 bytes of length, then a value in the format of `marshal`, which both ends share because they run
-the same interpreter. Started by `altyn.node.chain.workers`.
+It is asked in frames: 4 bytes of length, then portions in the format of `marshal`, which both ends share because they
+run the same interpreter. Each answer is a `VERDICT`. Started by `altyn.node.chain.workers`.
 """
 
 import marshal
 import struct
 import sys
 from collections.abc import Sequence
-from typing import IO, Any
+from typing import Any
 
 from altyn.consensus.checks.scripts import ScriptCheck
-from altyn.consensus.script.errors import ScriptError
+from altyn.consensus.script.errors import ScriptError, ScriptErrorCode
 from altyn.consensus.script.sighash import SighashCache
 from altyn.consensus.secp256k1 import Secp256k1, load
 from altyn.consensus.transaction import Transaction, TxOut
 
 LENGTH = struct.Struct("<I")
+VERDICT = struct.Struct("<iH")
+"""The number of the first check that fails, -1 if all pass, and the place of its error in ERRORS."""
+ERRORS = tuple(ScriptErrorCode)
 
-Portion = tuple[bytes, list[int], list[bytes], int, list[int]]
-"""Of one transaction: its bytes; amounts and scripts of all outputs it spends; flags; the inputs to check."""
-Verdict = tuple[int, str] | None
-"""The number of the first check that fails, and the name of its error."""
+Portion = tuple[tuple[Any, ...], list[tuple[int, bytes]], int, list[int]]
+"""Of one transaction: its parts (see Transaction.parts); the outputs it spends; flags; the inputs to check."""
+Verdict = tuple[int, ScriptErrorCode] | None
+"""The number of the first check that fails, and its error."""
+
+
+def frame(checks: Sequence[ScriptCheck]) -> bytes:
+    """Return the frame that asks for `checks`, those of one transaction together."""
+    found: list[Portion] = []
+    last: object = None
+    for check in checks:
+        asked = check.cache, check.flags
+        if asked == last:
+            found[-1][3].append(check.index)
+        else:
+            last = asked
+            spent = [tuple(output) for output in check.cache.spent_outputs]
+            found.append((check.tx.parts(), spent, check.flags, [check.index]))  # type: ignore[arg-type]
+    data = marshal.dumps(found)
+    return LENGTH.pack(len(data)) + data
 
 
 def check(portions: Sequence[Portion], secp: Secp256k1) -> Verdict:
     """Run the checks in their order, up to the first that fails."""
     number = 0
-    for raw, amounts, scripts, flags, indexes in portions:
-        tx = Transaction.parse(raw)
-        cache = SighashCache(tx, list(map(TxOut, amounts, scripts)))
+    for parts, spent, flags, indexes in portions:
+        tx = Transaction.from_parts(parts)
+        cache = SighashCache(tx, [TxOut(*output) for output in spent])
         for index in indexes:
             try:
                 ScriptCheck(tx, index, cache, flags).run(secp)
             except ScriptError as error:
-                return number, error.code.name
+                return number, error.code
             number += 1
     return None
 
 
-def send(stream: IO[bytes], value: Any) -> None:
-    """Write a frame."""
-    data = marshal.dumps(value)
-    stream.write(LENGTH.pack(len(data)))
-    stream.write(data)
-    stream.flush()
+def encode_verdict(verdict: Verdict) -> bytes:
+    return VERDICT.pack(-1, 0) if verdict is None else VERDICT.pack(verdict[0], ERRORS.index(verdict[1]))
 
 
-def receive(stream: IO[bytes]) -> Any:
-    """Read a frame. Raises EOFError where the stream ends."""
-    head = stream.read(LENGTH.size)
-    if len(head) < LENGTH.size:
-        raise EOFError
-    (size,) = LENGTH.unpack(head)
-    data = stream.read(size)
-    if len(data) < size:
-        raise EOFError
-    return marshal.loads(data)
+def decode_verdict(data: bytes) -> Verdict:
+    number, error = VERDICT.unpack(data)
+    return None if number < 0 else (number, ERRORS[error])
 
 
 def main() -> None:
     secp = load(sys.argv[1])
-    while True:
-        try:
-            portions = receive(sys.stdin.buffer)
-        except EOFError:
+    asked, answers = sys.stdin.buffer, sys.stdout.buffer
+    while len(head := asked.read(LENGTH.size)) == LENGTH.size:
+        (size,) = LENGTH.unpack(head)
+        data = asked.read(size)
+        if len(data) < size:
             return
-        send(sys.stdout.buffer, check(portions, secp))
+        answers.write(encode_verdict(check(marshal.loads(data), secp)))
+        answers.flush()
 
 
 if __name__ == "__main__":

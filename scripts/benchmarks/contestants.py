@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib
+import importlib.util
 import json
 import os
 import resource
@@ -11,32 +12,25 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from altyn.consensus.block import Block
 from altyn.consensus.networks import REGTEST
 from altyn.consensus.secp256k1 import load
 from altyn.node.chain.chain import Chain
+from altyn.node.chain.import_file import import_file
 from altyn.node.chain.stores import Stores
 from altyn.node.chain.verify import in_processes
 from altyn.node.full import FullNode
 from altyn.node.lifetime import background, real_surroundings, script_checkers, tune_interpreter, worker_threads
-from altyn.node.offload import Offload
 from altyn.node.settings import load as load_settings
 from altyn.node.storage.folder import DataFolder
 from altyn.node.writer import Writer
 
-pbk: Any
-try:
-    pbk = importlib.import_module("pbk")
-except ImportError:  # libbitcoinkernel is not there for every system
-    pbk = None
-
-AT_ONCE = 16
-"""Blocks handed to a chain before the first of them is judged: as many as a peer is asked for."""
+HAS_KERNEL = importlib.util.find_spec("pbk") is not None
+"""libbitcoinkernel is not there for every system."""
 _PROGRAM = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import contestants; contestants.main()"
 _LIMIT = 3600.0
 """Seconds until a contestant counts as stuck."""
@@ -134,25 +128,15 @@ async def from_file(path: Path, folder: Path) -> None:
     async with real_surroundings(worker_threads(0), 0) as surroundings:
         offload, writer = surroundings.offload, Writer()
         secp = load("coincurve")
-        with DataFolder.open(folder, REGTEST) as data, in_processes(script_checkers(0), secp) as verifier:
+        with DataFolder.open(folder, REGTEST) as data:
             stores, clock = Stores.open(data), surroundings.clock
             async with (
+                in_processes(script_checkers(0), offload, secp) as verifier,
                 Chain.open(REGTEST, stores, clock, writer, offload=offload, secp=secp, verifier=verifier) as chain,
                 background(writer.run(), chain.run(), watchdog.run()),
             ):
-                room = asyncio.Semaphore(AT_ONCE)
-                async with asyncio.TaskGroup() as tasks:
-                    async for block in _read_ahead(path, offload):
-                        await room.acquire()
-                        task = tasks.create_task(chain.add_block(block))
-                        task.add_done_callback(lambda _: room.release())
+                await import_file(path, chain, offload)
     report(watchdog)
-
-
-async def _read_ahead(path: Path, offload: Offload) -> AsyncIterator[Block]:
-    for number, raw in enumerate(blocks_of(path)):
-        if number:
-            yield await offload(Block.parse, raw)
 
 
 async def from_peer(port: int, height: int, folder: Path) -> None:
@@ -175,6 +159,7 @@ async def serve(port: int, folder: Path) -> None:
 
 def kernel(path: Path, folder: Path) -> None:
     """Have libbitcoinkernel import a block file with one worker thread beside its own."""
+    pbk: Any = importlib.import_module("pbk")  # here, for the others shall not pay for it
     pbk.disable_log_category(pbk.LogCategory.ALL)
     options = pbk.ChainstateManagerOptions(pbk.make_context(pbk.ChainType.REGTEST), str(folder), str(folder / "blocks"))
     options.set_worker_threads_num(1)

@@ -110,7 +110,7 @@ def main() -> int:
             "file": functools.partial(contestants.run, "file", str(path)),
             "loopback": functools.partial(contestants.run, "peer", str(port), str(height)),
         }
-        if contestants.pbk is not None:
+        if contestants.HAS_KERNEL:
             runs[KERNEL] = functools.partial(contestants.run, "kernel", str(path))
         if chosen.bitcoind:
             runs[BITCOIND] = functools.partial(bitcoind, chosen.bitcoind, port, height)

@@ -1,8 +1,8 @@
 """Inputs verified per second, by kind of output, against libbitcoinkernel on the same inputs.
 
 No two inputs are alike and nothing is remembered between runs: a transaction's digests are computed anew in each, and
-there is no cache of signatures or scripts. No kind of output has a shortcut around the interpreter, so that there is
-one figure for each. The limit is libsecp256k1 alone: a key and a signature read from bytes, and checked.
+there is no cache of signatures or scripts. Kinds of output that have a shortcut round the interpreter are measured
+without it too. The limit is libsecp256k1 alone: a key and a signature read from bytes, and checked.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import measure
 from coincurve._libsecp256k1 import ffi, lib
@@ -34,6 +35,8 @@ except ImportError:  # libbitcoinkernel is not there for every system
 
 KERNEL = "libbitcoinkernel"
 SIGNATURE_TEMPLATES = ["p2pkh", "p2wpkh", "p2sh-p2wpkh", "p2wsh-2of3", "p2tr-key", "p2tr-script"]
+SHORTENED = ["p2pkh", "p2wpkh", "p2sh-p2wpkh"]
+"""Kinds with a shortcut: see altyn.consensus.script.shortcuts."""
 BAR = ">=0.65"
 SCALING_BAR = ">=1.6"
 SLICES = 10
@@ -52,7 +55,13 @@ def verify(spends: Sequence[Spend]) -> None:
         check.run(SECP)
 
 
-def one_thread(template: str, spends: Sequence[Spend], rounds: int) -> Case:
+def verify_interpreted(spends: Sequence[Spend]) -> None:
+    """Verify all inputs on this thread, without shortcuts."""
+    with patch("altyn.consensus.script.verify.spends_key_hash", lambda *_: False):
+        verify(spends)
+
+
+def one_thread(template: str, spends: Sequence[Spend], rounds: int) -> list[Case]:
     """Measure one kind of output."""
     parts = measure.slices(spends, SLICES)
     contestants: dict[str, list[Job]] = {"ours": [functools.partial(verify, part) for part in parts]}
@@ -60,18 +69,23 @@ def one_thread(template: str, spends: Sequence[Spend], rounds: int) -> Case:
         contestants[KERNEL] = [
             functools.partial(kernel.verify, [kernel.prepare(each) for each in part]) for part in parts
         ]
+    if template in SHORTENED:
+        contestants["interpreted"] = [functools.partial(verify_interpreted, part) for part in parts]
     found = measure.rates(contestants, inputs_of(spends), rounds)
     bar = BAR if template in SIGNATURE_TEMPLATES else None
-    return Case(template, found["ours"], UNIT, KERNEL, found.get(KERNEL), bar)
+    cases = [Case(template, found["ours"], UNIT, KERNEL, found.get(KERNEL), bar)]
+    if template in SHORTENED:
+        cases.append(Case(f"{template}-no-shortcut", found["interpreted"], UNIT, KERNEL, found.get(KERNEL)))
+    return cases
 
 
 def all_cores(spends: Sequence[Spend], rounds: int) -> list[Case]:
     """Measure what all processors bring, as a node uses them, to us and to the kernel; all kinds mixed."""
     count = measure.cores()
-    single, many, workers = Threads(1), Threads(count), Workers(count, SECP.name)
+    single, many, workers, loop = Threads(1), Threads(count), Workers(count, SECP.name), asyncio.Runner()
 
     def ours(threads: Threads, workers: Workers | None = None) -> Job:
-        return lambda: asyncio.run(ScriptVerifier(threads, SECP, workers=workers).verify(checks_of(spends)))
+        return lambda: loop.run(ScriptVerifier(threads, SECP, workers=workers).verify(checks_of(spends)))
 
     contestants: dict[str, list[Job]] = {
         "one thread": [ours(single)],
@@ -87,6 +101,7 @@ def all_cores(spends: Sequence[Spend], rounds: int) -> list[Case]:
     single.close()
     many.close()
     workers.close()
+    loop.close()
     base = found["one thread"] if count > 1 else None  # one processor: nothing to compare
     cases = [Case("all-cores", found["all cores"], UNIT, "one thread", base, SCALING_BAR)]
     cases.append(Case("all-cores-threads", found["threads"], UNIT, "one thread", base))
@@ -151,7 +166,7 @@ def main() -> int:
     for template in [*SIGNATURE_TEMPLATES, "interpreter"]:
         measure.progress(template)
         made = make_spends(SECP, template, chosen.inputs)
-        cases.append(one_thread(template, made, chosen.rounds))
+        cases += one_thread(template, made, chosen.rounds)
         if template in SIGNATURE_TEMPLATES:
             mixed += made
     measure.progress("all-cores")
