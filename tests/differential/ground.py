@@ -18,8 +18,10 @@ from altyn.consensus.transaction import Transaction, TxOut
 
 BASE_HEIGHT = 120
 """Of the chain that all others begin with: the coins of twenty blocks are ripe."""
-_SHARES = 4
-"""Coins in a coinbase."""
+_SHARES = 16
+"""Coins in a coinbase: more than any block here spends, so that they never run out."""
+_KEPT = 1000
+"""Coins that a ground remembers: a line of grounds that kept them all would fill the memory."""
 _LEAST = 100_000
 """Satoshis of a coin that is worth spending."""
 
@@ -33,7 +35,7 @@ class Ground:
         self.network = network
         self.height: int = 0 if parent is None else parent.height + 1
         self.chain_work: int = work(block.header.bits) + (parent.chain_work if parent else 0)
-        self.coins = list(coins)
+        self.coins = list(coins[-_KEPT:])
         """Coinbase outputs, open to anyone, that the next block may spend; `take` takes the oldest."""
         young = self.height + 1 - COINBASE_MATURITY
         if young > 0:

@@ -28,6 +28,11 @@ from altyn.p2p.clock import SystemClock
 class Answers(Protocol):
     """Someone to ask. What a call fails with is an answer too."""
 
+    @property
+    def tip(self) -> bytes:
+        """Return the hash of the best block."""
+        ...
+
     def submit(self, block: Block | bytes) -> str | None:
         """Return submitblock's answer."""
         ...
@@ -61,6 +66,10 @@ class Bitcoind:
         except RpcFailure as failure:
             return f"error {failure.code}: {failure.message}"
 
+    @property
+    def tip(self) -> bytes:
+        return bytes.fromhex(self.node.call("getbestblockhash"))[::-1]
+
     def submit(self, block: Block | bytes) -> str | None:
         answer: str | None = self._call("submitblock", _hex(block))
         return answer
@@ -83,6 +92,7 @@ class Altyn:
     """Altyn's methods, on a chain in memory."""
 
     def __init__(self, chain: AltynChain, limits: PolicyLimits) -> None:
+        self._chain = chain
         self._run = chain.runner.run
         clock, offload, secp = SystemClock(), Inline(), load()
         mempool = Mempool(limits, clock, Events())
@@ -97,6 +107,10 @@ class Altyn:
             return self._run(made)
         except RpcError as error:
             return f"error {error.code}: {error.message}"
+
+    @property
+    def tip(self) -> bytes:
+        return self._chain.tip
 
     def submit(self, block: Block | bytes) -> str | None:
         answer: str | None = self._call(self._mining.submitblock(_hex(block)))

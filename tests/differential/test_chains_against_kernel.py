@@ -9,8 +9,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from differential.arena import Arena
 from differential.catalogue import ALL
-from differential.conftest import ROUNDS, Arena
+from differential.conftest import ROUNDS
 from differential.contestants import KERNEL_NETWORK, Verdict
 from differential.duel import Duel, duel
 from differential.ground import BASE_HEIGHT, Ground, base, grow
@@ -25,11 +26,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("mutation", ALL, ids=str)
-def test_a_mutation_is_refused_and_its_twin_accepted(mutation: Mutation, arena: Arena) -> None:
+def test_a_mutation_is_refused_and_its_twin_accepted(mutation: Mutation, arena: Arena[Duel]) -> None:
     rounds = -(-ROUNDS // _COSTLY_EVERY) if mutation.is_costly else ROUNDS
     for number in range(rounds):
         seed = f"{mutation}-{number}"
-        duel = arena.duel()
+        duel = arena.judges()
         print(f"seed {seed!r} at height {duel.ground.height}")
         duel.try_case(mutation, mutation.build(duel.ground, Random(seed)))
 

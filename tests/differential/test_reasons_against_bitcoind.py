@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 from builders import spend
+from differential.arena import Arena, arena_of
 from differential.catalogue import ALL
 from differential.conftest import ROUNDS
 from differential.ground import Ground, base, grow
@@ -101,6 +103,11 @@ class Pair:
         for block in self.ground.line():
             assert self.submit(block) is None
 
+    @property
+    def agrees(self) -> bool:
+        """Whether both stand where the next block is built; after a failed test they may not."""
+        return self.bitcoind.tip == self.altyn.tip == self.ground.hash
+
     def submit(self, block: object) -> str | None:
         return self._same("submit", block)
 
@@ -117,16 +124,28 @@ class Pair:
         return ours
 
 
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """Two nodes with regtest as Core 28.1 has it."""
-    with pair(tmp_path_factory.mktemp("reasons") / "bitcoind", REGTEST, "-test=bip94") as (bitcoind, altyn):
+@contextmanager
+def regtest_pair(folder: Path, *options: str, **limits: bool) -> Iterator[Pair]:
+    """Open two nodes with regtest as Core 28.1 has it."""
+    with pair(folder / "bitcoind", REGTEST, "-test=bip94", *options, **limits) as (bitcoind, altyn):
         yield Pair(bitcoind, altyn, REGTEST)
 
 
+@pytest.fixture(scope="module")
+def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena[Pair]]:
+    with arena_of(lambda: regtest_pair(tmp_path_factory.mktemp("reasons"))) as arena:
+        yield arena
+
+
+@pytest.fixture
+def nodes(arena: Arena[Pair]) -> Pair:
+    return arena.judges()
+
+
 @pytest.mark.parametrize("mutation", ALL, ids=str)
-def test_a_mutation_is_refused_for_the_same_reason(mutation: Mutation, nodes: Pair) -> None:
+def test_a_mutation_is_refused_for_the_same_reason(mutation: Mutation, arena: Arena[Pair]) -> None:
     for number in range(1 if mutation.is_costly else -(-ROUNDS // 8)):
+        nodes = arena.judges()
         seed = f"{mutation}-{number}"
         print(f"seed {seed!r} at height {nodes.ground.height}")
         case = mutation.build(nodes.ground, Random(seed))
@@ -284,13 +303,16 @@ _UNLOCKING = [each for each in ALL if each.reason.startswith("mandatory-script")
 
 
 @pytest.fixture(scope="module", params=["standard", "anything"])
-def mempools(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def mempools(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena[Pair]]:
     """Two nodes whose mempools take standard transactions only, or others too."""
     standard = request.param == "standard"
     options = [] if standard else ["-acceptnonstdtxn=1"]
-    folder = tmp_path_factory.mktemp("mempools") / "bitcoind"
-    with pair(folder, REGTEST, "-test=bip94", *options, require_standard=standard) as (bitcoind, altyn):
-        yield Pair(bitcoind, altyn, REGTEST)
+
+    def opened() -> AbstractContextManager[Pair]:
+        return regtest_pair(tmp_path_factory.mktemp("mempools"), *options, require_standard=standard)
+
+    with arena_of(opened) as arena:
+        yield arena
 
 
 def test_a_transaction_is_no_larger_than_a_block(nodes: Pair) -> None:
@@ -300,10 +322,11 @@ def test_a_transaction_is_no_larger_than_a_block(nodes: Pair) -> None:
 
 
 @pytest.mark.parametrize("mutation", _UNLOCKING, ids=str)
-def test_a_mempool_refuses_scripts_for_the_same_reason(mutation: Mutation, mempools: Pair) -> None:
+def test_a_mempool_refuses_scripts_for_the_same_reason(mutation: Mutation, mempools: Arena[Pair]) -> None:
     for number in range(-(-ROUNDS // 8)):
+        nodes = mempools.judges()
         seed = f"{mutation}-{number}"
-        print(f"seed {seed!r} at height {mempools.ground.height}")
-        right, wrong = _unlocking(mutation, mempools, seed)
-        mempools.refusal(right, mutation.name)
-        assert mempools.refusal(wrong, mutation.name) is not None
+        print(f"seed {seed!r} at height {nodes.ground.height}")
+        right, wrong = _unlocking(mutation, nodes, seed)
+        nodes.refusal(right, mutation.name)
+        assert nodes.refusal(wrong, mutation.name) is not None
