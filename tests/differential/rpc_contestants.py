@@ -15,6 +15,7 @@ from altyn.consensus.transaction import Transaction
 from altyn.node.events import Events
 from altyn.node.mempool.accept import Acceptance
 from altyn.node.mempool.follow import ChainFollower
+from altyn.node.mempool.packages import PackageAcceptance
 from altyn.node.mempool.policy import PolicyLimits
 from altyn.node.mempool.pool import Mempool
 from altyn.node.offload import Inline
@@ -41,12 +42,8 @@ class Answers(Protocol):
         """Return getblocktemplate's answer to a proposal."""
         ...
 
-    def refusal(self, tx: Transaction | bytes, max_feerate: str = "0") -> str | None:
+    def refusal(self, tx: Transaction | bytes) -> str | None:
         """Return why testmempoolaccept would refuse a transaction, None if it would not."""
-        ...
-
-    def send(self, tx: Transaction) -> str | None:
-        """Put a transaction into the mempool; return why that fails, None if it does not."""
         ...
 
 
@@ -79,13 +76,9 @@ class Bitcoind:
         answer: str | None = self._call("getblocktemplate", request)
         return answer
 
-    def refusal(self, tx: Transaction | bytes, max_feerate: str = "0") -> str | None:
-        answer = self._call("testmempoolaccept", [_hex(tx)], max_feerate)
+    def refusal(self, tx: Transaction | bytes) -> str | None:
+        answer = self._call("testmempoolaccept", [_hex(tx)], "0")
         return answer if isinstance(answer, str) else answer[0].get("reject-reason")
-
-    def send(self, tx: Transaction) -> str | None:
-        answer: str = self._call("sendrawtransaction", _hex(tx), "0")
-        return None if len(answer) == 64 else answer
 
 
 class Altyn:
@@ -96,11 +89,11 @@ class Altyn:
         self._run = chain.runner.run
         clock, offload, secp = SystemClock(), Inline(), load()
         mempool = Mempool(limits, clock, Events())
-        self._acceptance = Acceptance(chain.chain, mempool, chain.writer, offload, secp)
-        chain.chain.add_listener(ChainFollower(mempool, self._acceptance))
-        # Neither templates nor a miner are asked for here.
-        self._mining = MiningMethods(chain.chain, mempool, None, None, lambda: 0)  # type: ignore[arg-type]
-        self._mempool = MempoolMethods(mempool, self._acceptance, full_rbf=True)
+        acceptance = Acceptance(chain.chain, mempool, chain.writer, offload, secp)
+        chain.chain.add_listener(ChainFollower(mempool, acceptance))
+        # No templates are asked for here.
+        self._mining = MiningMethods(chain.chain, mempool, None, lambda: 0)  # type: ignore[arg-type]
+        self._mempool = MempoolMethods(mempool, PackageAcceptance(acceptance), offer=lambda _: None)
 
     def _call(self, made: Any) -> Any:
         try:
@@ -120,13 +113,9 @@ class Altyn:
         answer: str | None = self._call(self._mining.getblocktemplate({"mode": "proposal", "data": _hex(block)}))
         return answer
 
-    def refusal(self, tx: Transaction | bytes, max_feerate: str = "0") -> str | None:
-        answer = self._call(self._mempool.testmempoolaccept([_hex(tx)], int(max_feerate)))
+    def refusal(self, tx: Transaction | bytes) -> str | None:
+        answer = self._call(self._mempool.testmempoolaccept([_hex(tx)], 0))
         return answer if isinstance(answer, str) else answer[0].get("reject-reason")
-
-    def send(self, tx: Transaction) -> str | None:
-        self._run(self._acceptance.accept(tx))
-        return None
 
 
 CORE_28_OPTIONS = ("-minrelaytxfee=0.00001", "-incrementalrelayfee=0.00001", "-blockmintxfee=0.00001")
@@ -134,7 +123,7 @@ CORE_28_OPTIONS = ("-minrelaytxfee=0.00001", "-incrementalrelayfee=0.00001", "-b
 
 
 @contextmanager
-def pair(folder: Path, network: Network, *options: str, **limits: Any) -> Iterator[tuple[Bitcoind, Altyn]]:
+def pair(folder: Path, network: Network, *options: str, **limits: Any) -> Iterator[tuple[Answers, Answers]]:
     """Run a bitcoind, whose `options` say what `network` and the mempool's `limits` say, and open Altyn beside it."""
     with bitcoind_process(folder, *CORE_28_OPTIONS, *options) as node, altyn_chain(network) as chain:
         yield Bitcoind(node), Altyn(chain, PolicyLimits(**limits))

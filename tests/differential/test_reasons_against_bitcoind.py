@@ -14,7 +14,7 @@ from differential.catalogue import ALL
 from differential.conftest import ROUNDS
 from differential.ground import Ground, base, grow
 from differential.mutations import MUTATIONS, Mutation, plain_coinbase, with_coinbase
-from differential.rpc_contestants import Altyn, Bitcoind, pair
+from differential.rpc_contestants import Answers, pair
 
 from altyn.consensus.block import Block
 from altyn.consensus.networks import REGTEST, Network
@@ -94,7 +94,7 @@ def is_known_difference(ours: str | None, theirs: str | None, mutation: str) -> 
 class Pair:
     """A bitcoind and Altyn on the same chain, and the ground to build on."""
 
-    def __init__(self, bitcoind: Bitcoind, altyn: Altyn, network: Network, height: int = 0) -> None:
+    def __init__(self, bitcoind: Answers, altyn: Answers, network: Network, height: int = 0) -> None:
         self.bitcoind = bitcoind
         self.altyn = altyn
         self.ground: Ground = base(network)
