@@ -57,6 +57,13 @@ class IndexCaughtUp:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class SchedulerForwarded:
+    """What is done every so often is to be done as if so many seconds had passed (mockscheduler)."""
+
+    seconds: int
+
+
 class Events:
     """A list of subscribers. An exception raised by one reaches the publisher: subscribers must not fail."""
 

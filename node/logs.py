@@ -90,10 +90,39 @@ class _LogFile(logging.FileHandler):
             self.handleError(None)
 
 
+class LogCategories:
+    """Which debug messages are logged; may change while the node runs."""
+
+    def __init__(self, shown: frozenset[str] = frozenset()) -> None:
+        """`shown` as `chosen_categories` gives it."""
+        self._shown = shown
+
+    def includes(self, name: str) -> bool:
+        """Whether messages of a category are logged."""
+        return name in self._shown
+
+    def states(self) -> dict[str, bool]:
+        """Return for every category of Core whether it is logged."""
+        return {name: name in self._shown for name in sorted(_CATEGORIES)}
+
+    def change(self, name: str, *, shown: bool) -> None:
+        """Log a category, "all" for every one, from now on or no more. Raises KeyError for an unknown name."""
+        if name not in _CATEGORIES | _ALL:
+            raise KeyError(name)
+        names = {*_CATEGORIES, ""} if name in _ALL else {name}
+        self._shown = self._shown | names if shown else self._shown - names
+        if self._shown:
+            logging.getLogger().setLevel(logging.DEBUG)
+
+
 @contextmanager
-def logging_to(settings: Settings, *, for_people: bool = False) -> Iterator[None]:
-    """Send the log where the settings say; `for_people` shortens what goes to standard output. Raises SettingsError."""
+def logging_to(settings: Settings, *, for_people: bool = False) -> Iterator[LogCategories]:
+    """Send the log where the settings say, and hand out what governs its debug messages; then close it.
+
+    `for_people` shortens what goes to standard output. Raises SettingsError.
+    """
     shown = chosen_categories(settings)
+    categories = LogCategories(shown)
     formatter = CoreFormatter(
         times=settings.logtimestamps, microseconds=settings.logtimemicros, threads=settings.logthreadnames
     )
@@ -110,7 +139,7 @@ def logging_to(settings: Settings, *, for_people: bool = False) -> Iterator[None
         handlers.append(logging.StreamHandler(sys.stdout))
     for handler in handlers:
         handler.setFormatter(formatter)
-        handler.addFilter(lambda record: _is_shown(record, shown))
+        handler.addFilter(lambda record: _is_shown(record, categories))
     if for_people and settings.printtoconsole:
         handlers[-1].setFormatter(ConsoleFormatter())
     root = logging.getLogger()
@@ -120,7 +149,7 @@ def logging_to(settings: Settings, *, for_people: bool = False) -> Iterator[None
     for handler in handlers:
         root.addHandler(handler)
     try:
-        yield
+        yield categories
     finally:
         for handler in handlers:
             root.removeHandler(handler)
@@ -190,8 +219,8 @@ def _category(logger: str) -> str:
     return ""
 
 
-def _is_shown(record: logging.LogRecord, shown: frozenset[str]) -> bool:
-    return record.levelno >= logging.INFO or _category(record.name) in shown
+def _is_shown(record: logging.LogRecord, categories: LogCategories) -> bool:
+    return record.levelno >= logging.INFO or categories.includes(_category(record.name))
 
 
 def _shrink(path: Path) -> None:

@@ -12,7 +12,9 @@ import pytest
 from altyn.consensus.block import Block
 from altyn.node.full import FullNode
 from altyn.node.lifetime import Surroundings
+from altyn.node.logs import LogCategories
 from altyn.node.offload import Inline
+from altyn.node.rpc.control import Program
 from altyn.node.rpc.errors import RpcError
 from altyn.node.rpc.groups import full_groups
 from altyn.node.rpc.json_text import dump_in_pieces, parse
@@ -51,7 +53,9 @@ async def rpc_node(folder: Path, *options: str) -> AsyncIterator[Rpc]:
     surroundings = Surroundings(clock, Inline(), random.Random(1), dialer=nobody_there, in_memory=True)
     async with FullNode.open(settings, surroundings=surroundings) as node:
         rpc = Rpc(node)
-        for group in full_groups(node, rpc.methods, clock, lambda seconds: None):
+        for group in full_groups(
+            node, rpc.methods, clock, Program(lambda seconds: None, LogCategories(), folder / "debug.log")
+        ):
             rpc.methods.add(group)
         yield rpc
 

@@ -53,6 +53,21 @@ class Secp256k1(Protocol):
         """Return a 64-byte signature (BIP340); `aux` is 32 random bytes against side channels. Raises InvalidKey."""
         ...
 
+    def sign_recoverable(self, secret: bytes, digest: bytes) -> tuple[bytes, int]:
+        """Return an ECDSA signature as 64 bytes, and the number, 0 to 3, by which `recover` finds the public key.
+
+        Low S, the first nonce (RFC6979; Core: CKey::SignCompact). Raises InvalidKey.
+        """
+        ...
+
+    def recover(self, signature: bytes, number: int, digest: bytes) -> bytes | None:
+        """Return the one public key, 33 bytes, for which a signature of 64 bytes holds; None if there is none."""
+        ...
+
+    def uncompressed(self, public_key: bytes) -> bytes:
+        """Return a public key in its form of 65 bytes. Raises InvalidKey."""
+        ...
+
     def add_to_secret(self, secret: bytes, tweak: bytes) -> bytes:
         """Return secret plus tweak modulo the order. Raises InvalidKey, also when the sum is zero."""
         ...

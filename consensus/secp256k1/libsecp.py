@@ -26,6 +26,10 @@ try:
     _normalize = lib.secp256k1_ecdsa_signature_normalize
     _verify_ecdsa = lib.secp256k1_ecdsa_verify
     _sign_ecdsa = lib.secp256k1_ecdsa_sign
+    _sign_recoverable = lib.secp256k1_ecdsa_sign_recoverable
+    _parse_recoverable = lib.secp256k1_ecdsa_recoverable_signature_parse_compact
+    _serialize_recoverable = lib.secp256k1_ecdsa_recoverable_signature_serialize_compact
+    _recover = lib.secp256k1_ecdsa_recover
     _nonce_rfc6979 = lib.secp256k1_nonce_function_rfc6979
     _parse_x_only = lib.secp256k1_xonly_pubkey_parse
     _serialize_x_only = lib.secp256k1_xonly_pubkey_serialize
@@ -45,6 +49,7 @@ try:
     _PUBLIC_KEY = ffi.typeof("secp256k1_pubkey *")
     _X_ONLY = ffi.typeof("secp256k1_xonly_pubkey *")
     _SIGNATURE = ffi.typeof("secp256k1_ecdsa_signature *")
+    _RECOVERABLE = ffi.typeof("secp256k1_ecdsa_recoverable_signature *")
     _KEYPAIR = ffi.typeof("secp256k1_keypair *")
     _EXTRA = ffi.typeof("secp256k1_schnorrsig_extraparams *")
     _BUFFER = ffi.typeof("unsigned char[]")
@@ -142,6 +147,27 @@ class LibSecp256k1:
         signature = _new(_BUFFER, 64)
         _sign_schnorr(context, signature, digest, len(digest), keypair, extra)
         return bytes(_buffer(signature))
+
+    def sign_recoverable(self, secret: bytes, digest: bytes) -> tuple[bytes, int]:
+        _require_size(digest, "digest")
+        signature, number, compact = _new(_RECOVERABLE), _new(_INT), _new(_BUFFER, 64)
+        if len(secret) != 32 or not _sign_recoverable(self._context, signature, digest, secret, ffi.NULL, ffi.NULL):
+            raise InvalidKey("not a secret key")
+        _serialize_recoverable(self._context, compact, number, signature)
+        return bytes(_buffer(compact)), number[0]
+
+    def recover(self, signature: bytes, number: int, digest: bytes) -> bytes | None:
+        _require_size(digest, "digest")
+        parsed, key = _new(_RECOVERABLE), _new(_PUBLIC_KEY)
+        if len(signature) != 64 or not _parse_recoverable(self._context, parsed, signature, number):
+            return None
+        return self._serialize(key, True) if _recover(self._context, key, parsed, digest) else None
+
+    def uncompressed(self, public_key: bytes) -> bytes:
+        key = _new(_PUBLIC_KEY)
+        if not _parse_public_key(self._context, key, public_key, len(public_key)):
+            raise InvalidKey("not a public key")
+        return self._serialize(key, False)
 
     def add_to_secret(self, secret: bytes, tweak: bytes) -> bytes:
         _require_size(tweak, "tweak")

@@ -90,6 +90,38 @@ class PortableSecp256k1:
         r = _bytes32(commitment.x())
         return r + _bytes32((nonce + _challenge(r, x, digest) * key) % ORDER)
 
+    def sign_recoverable(self, secret: bytes, digest: bytes) -> tuple[bytes, int]:
+        key = _decode_secret(secret)
+        _require_size(digest, "digest")
+        message = int.from_bytes(digest, "big") % ORDER
+        nonce = generate_k(ORDER, key, hashlib.sha256, _bytes32(message))
+        point = _G * nonce
+        x, number = int(point.x()), int(point.y()) & 1
+        r = x % ORDER
+        s = pow(nonce, -1, ORDER) * (message + r * key) % ORDER
+        if s > ORDER // 2:
+            s, number = ORDER - s, number ^ 1
+        return _bytes32(r) + _bytes32(s), number | (x >= ORDER) << 1
+
+    def recover(self, signature: bytes, number: int, digest: bytes) -> bytes | None:
+        _require_size(digest, "digest")
+        r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+        x = r + ORDER * (number >> 1)
+        if len(signature) != 64 or not 0 < r < ORDER or not 0 < s < ORDER or x >= _P:
+            return None
+        point = _decode_point(bytes((2 | number & 1,)) + _bytes32(x))
+        if point is None:
+            return None
+        inverse = pow(r, -1, ORDER)
+        key = point * (s * inverse % ORDER) + _G * (-int.from_bytes(digest, "big") * inverse % ORDER)
+        return None if key == INFINITY else _encode_point(key)
+
+    def uncompressed(self, public_key: bytes) -> bytes:
+        point = _decode_point(public_key)
+        if point is None:
+            raise InvalidKey("not a public key")
+        return b"\x04" + _bytes32(point.x()) + _bytes32(point.y())
+
     def add_to_secret(self, secret: bytes, tweak: bytes) -> bytes:
         total = (_decode_secret(secret) + _decode_tweak(tweak)) % ORDER
         if not total:

@@ -73,6 +73,9 @@ class CachedSecp256k1:
         self.public_key = secp.public_key
         self.sign_ecdsa = secp.sign_ecdsa
         self.sign_schnorr = secp.sign_schnorr
+        self.sign_recoverable = secp.sign_recoverable
+        self.recover = secp.recover
+        self.uncompressed = secp.uncompressed
         self.add_to_secret = secp.add_to_secret
         self.add_to_public_key = secp.add_to_public_key
         self.tweak_x_only = secp.tweak_x_only

@@ -13,9 +13,10 @@ from altyn.node.chain.progress import SyncProgress
 from altyn.node.full import FullNode
 from altyn.node.lifetime import NodeError, background, real_surroundings, tune_interpreter, worker_threads
 from altyn.node.light.node import LightNode
-from altyn.node.logs import TipLog, log_start, logging_to
+from altyn.node.logs import LogCategories, TipLog, log_start, logging_to
 from altyn.node.options import SettingsError
 from altyn.node.rpc.auth import Users, make_cookie
+from altyn.node.rpc.control import Program
 from altyn.node.rpc.groups import full_groups, light_groups
 from altyn.node.rpc.server import RpcServer
 from altyn.node.settings import Settings
@@ -58,12 +59,12 @@ def run(
     try:
         with DataFolder.open(settings.datadir, settings.network):
             pass  # refused before anything is written into a folder that is not ours, or in use
-        with logging_to(settings, for_people=for_people), _pid_file(settings):
+        with logging_to(settings, for_people=for_people) as categories, _pid_file(settings):
             try:
                 log_start(settings, VERSION, list(arguments))
                 if wallets_folder:
                     (settings.folder / "wallets").mkdir(exist_ok=True)
-                asyncio.run(_serve(settings, kind, ready))
+                asyncio.run(_serve(settings, kind, categories, ready))
                 log.info("Shutdown: done")
             except asyncio.CancelledError:  # told to stop while it was starting
                 log.info("Shutdown: interrupted while starting")
@@ -116,8 +117,9 @@ class _Ending:
         self._loop.call_later(seconds, self.now)
 
 
-async def _serve(settings: Settings, kind: Kind, ready: Ready) -> None:
+async def _serve(settings: Settings, kind: Kind, categories: LogCategories, ready: Ready) -> None:
     ending = _Ending()
+    program = Program(ending.later, categories, settings.path(settings.debuglogfile))
     threads = worker_threads(settings.par) if kind is Kind.FULL else _LIGHT_THREADS
     async with _rpc(settings) as (server, addresses), real_surroundings(threads, settings.mocktime) as surroundings:
         clock = surroundings.clock
@@ -126,11 +128,11 @@ async def _serve(settings: Settings, kind: Kind, ready: Ready) -> None:
         if kind is Kind.FULL:
             async with FullNode.open(settings, surroundings=surroundings) as full:
                 full.events.subscribe(SyncProgress(full.chain, clock))
-                groups = full_groups(full, server.methods, clock, ending.later)
+                groups = full_groups(full, server.methods, clock, program)
                 await _answer(full, groups, server, ending, lambda: ready(addresses))
         else:
             async with LightNode.open(settings, surroundings=surroundings) as light:
-                groups = light_groups(light, server.methods, clock, ending.later)
+                groups = light_groups(light, server.methods, clock, program)
                 await _answer(light, groups, server, ending, lambda: ready(addresses))
 
 

@@ -20,10 +20,27 @@ from altyn.node.rpc.errors import (
     RpcError,
 )
 from altyn.node.rpc.json_forms import Forms, display, header_form
-from altyn.node.rpc.method import HIDDEN, Flag, Hash, Json, Number, Text, Verbosity, method
+from altyn.node.rpc.method import (
+    HIDDEN,
+    Flag,
+    Hash,
+    Json,
+    Number,
+    Parameter,
+    Text,
+    Verbosity,
+    hash_from_json,
+    integer,
+    json_type,
+    method,
+)
 from altyn.node.writer import Writer
 
 EXAMPLE_HASH = '"00000000c937983704a73af28acdec37b049d214adbda81d7e2a3dd146f6ed09"'
+
+
+Audit = Callable[[int, int], Awaitable[bool]]
+"""Looks at the last blocks again, with a level and a depth (altyn.node.chain.audit)."""
 
 
 class HeaderView(Protocol):
@@ -67,6 +84,24 @@ def find_entry(tree: HeaderTree, block_hash: bytes) -> Entry:
     return entry
 
 
+class HashOrHeight(Parameter):
+    """A block, by its hash or by its height in the active chain; the method looks at it."""
+
+    type_name = "string or numeric"
+
+
+def find_by_hash_or_height(chain: Chain, value: Json) -> Entry:
+    """Return the entry that is meant (Core: ParseHashOrHeight). Raises RpcError."""
+    if json_type(value) == "number":
+        height, tip = integer(value), chain.tip.height
+        if height < 0:
+            raise RpcError(INVALID_PARAMETER, f"Target block height {height} is negative")
+        if height > tip:
+            raise RpcError(INVALID_PARAMETER, f"Target block height {height} after current tip {tip}")
+        return chain.tip.ancestor(height)
+    return find_entry(chain.tree, hash_from_json(value, "hash_or_height"))
+
+
 class HeaderMethods:
     """What headers alone can answer."""
 
@@ -82,6 +117,11 @@ class HeaderMethods:
     def getblockcount(self) -> int:
         """Returns the height of the most-work fully-validated chain; the genesis block has height 0."""
         return self._headers.tip.height
+
+    @method("Blockchain", result="n    (numeric) the proof-of-work difficulty as a multiple of the minimum difficulty")
+    def getdifficulty(self) -> float:
+        """Returns the proof-of-work difficulty as a multiple of the minimum difficulty."""
+        return difficulty(self._headers.tip.header.bits)
 
     @method("Blockchain", result='"hex"    (string) The block hash', example="1000")
     def getblockhash(self, height: Annotated[int, Number("The height index")]) -> str:
@@ -207,8 +247,10 @@ class BlockchainMethods(BlockMethods):
         source: BlockSource,
         forms: Forms,
         size_on_disk: Callable[[], int],
+        audit: Audit,
     ) -> None:
         super().__init__(chain, source, forms, size_on_disk)
+        self._audit = audit
         self._chain = chain
         self._mempool = mempool
         self._writer = writer
@@ -334,6 +376,27 @@ class BlockchainMethods(BlockMethods):
             await change
         except ValidationError as error:
             raise RpcError(DATABASE_ERROR, str(error)) from error
+
+    @method(
+        "Blockchain",
+        result="true|false    (boolean) Verification finished successfully. If false, check debug log for reason.",
+        example=("", "4 100"),
+    )
+    async def verifychain(
+        self,
+        checklevel: Annotated[
+            int,
+            Number(
+                "How thorough the block verification is",
+                details="""
+                0 reads the blocks, 1 checks them, 2 reads what they spent,
+                3 takes them back from the coins in memory, 4 connects them again, scripts included""",
+            ),
+        ] = 3,
+        nblocks: Annotated[int, Number("The number of blocks to check, 0 for all.")] = 6,
+    ) -> bool:
+        """Verifies blockchain database."""
+        return await self._audit(checklevel, nblocks)
 
     @method(HIDDEN, result="null")
     async def syncwithvalidationinterfacequeue(self) -> None:

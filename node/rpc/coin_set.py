@@ -10,20 +10,14 @@ from altyn.node.chain.coin_statistics import CoinSetScan, CoinStatisticsIndex, T
 from altyn.node.chain.tree import Entry
 from altyn.node.offload import Offload
 from altyn.node.rpc.amounts import Amount
-from altyn.node.rpc.blockchain import EXAMPLE_HASH
-from altyn.node.rpc.errors import INTERNAL_ERROR, INVALID_ADDRESS_OR_KEY, INVALID_PARAMETER, RpcError
+from altyn.node.rpc.blockchain import EXAMPLE_HASH, HashOrHeight, find_by_hash_or_height
+from altyn.node.rpc.errors import INTERNAL_ERROR, INVALID_PARAMETER, RpcError
 from altyn.node.rpc.json_forms import display
-from altyn.node.rpc.method import Flag, Json, Parameter, Text, hash_from_json, integer, json_type, method
+from altyn.node.rpc.method import Flag, Json, Text, method
 
 _HASH_TYPES = ("hash_serialized_3", "muhash", "none")
 _PIECE = 5_000
 """Coins taken before another call of a thread may have its turn: a tenth of a second with MuHash."""
-
-
-class HashOrHeight(Parameter):
-    """A block, by its hash or by its height in the active chain; the method looks at it."""
-
-    type_name = "string or numeric"
 
 
 class CoinSetMethods:
@@ -81,7 +75,7 @@ class CoinSetMethods:
                 raise RpcError(INVALID_PARAMETER, "hash_serialized_3 hash type cannot be queried for a specific block")
             if not use_index:
                 raise RpcError(INVALID_PARAMETER, "Cannot set use_index to false when querying for a specific block")
-            entry = self._find(hash_or_height)
+            entry = find_by_hash_or_height(self._chain, hash_or_height)
         if use_index and index is not None:
             known = index.view(self._chain.tip)
             if known is not self._chain.tip and entry.height > known.height:
@@ -92,20 +86,6 @@ class CoinSetMethods:
             if hash_type != "hash_serialized_3":
                 return await self._indexed(index, entry, hash_type)
         return await self._scanned(hash_type)
-
-    def _find(self, hash_or_height: Json) -> Entry:
-        """Return the entry that is meant (Core: ParseHashOrHeight). Raises RpcError."""
-        if json_type(hash_or_height) == "number":
-            height, tip = integer(hash_or_height), self._chain.tip.height
-            if height < 0:
-                raise RpcError(INVALID_PARAMETER, f"Target block height {height} is negative")
-            if height > tip:
-                raise RpcError(INVALID_PARAMETER, f"Target block height {height} after current tip {tip}")
-            return self._chain.tip.ancestor(height)
-        entry = self._chain.tree.get(hash_from_json(hash_or_height, "hash_or_height"))
-        if entry is None:
-            raise RpcError(INVALID_ADDRESS_OR_KEY, "Block not found")
-        return entry
 
     async def _indexed(self, index: CoinStatisticsIndex, entry: Entry, hash_type: str) -> dict[str, Json]:
         found = await self._offload(index.get, entry)

@@ -1,28 +1,34 @@
 """Which groups of methods a full and a light node serve."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from altyn.consensus import secp256k1
 from altyn.consensus.transaction import OutPoint, TxOut
+from altyn.node.chain.audit import audit
 from altyn.node.full import FullNode
 from altyn.node.light.node import LightNode
 from altyn.node.rpc.bans import BanMethods
 from altyn.node.rpc.blockchain import BlockchainMethods, BlockMethods
 from altyn.node.rpc.coin_set import CoinSetMethods
-from altyn.node.rpc.control import ControlMethods, MockableClock
+from altyn.node.rpc.control import ControlMethods, MockableClock, Program
 from altyn.node.rpc.descriptors import DescriptorMethods
 from altyn.node.rpc.generate import GenerateMethods
 from altyn.node.rpc.indexes import IndexMethods
 from altyn.node.rpc.json_forms import Forms
 from altyn.node.rpc.light import LightMethods, PeerGate
 from altyn.node.rpc.mempool import MempoolGate, MempoolMethods, SendMethods
+from altyn.node.rpc.messages import MessageMethods
 from altyn.node.rpc.method import Method, MethodTable, declared_methods
 from altyn.node.rpc.mining import MiningMethods
 from altyn.node.rpc.network import NetworkMethods, SyncState
+from altyn.node.rpc.proofs import ProofMethods
 from altyn.node.rpc.rawtransactions import RawTransactionMethods
 from altyn.node.rpc.scans import ScanMethods
 from altyn.node.rpc.signing import SigningMethods
 from altyn.node.rpc.sources import ChainBlocks, IndexedTransactions, PeerBlocks, size_of_block_files, size_of_coins
+from altyn.node.rpc.statistics import StatisticsMethods
+from altyn.node.rpc.waiting import WaitingMethods
 from altyn.node.settings import Settings
 from altyn.p2p.connections import Connections
 
@@ -30,6 +36,9 @@ DECLARED: Mapping[str, Method] = {
     method.name: method
     for group in (
         BlockchainMethods,
+        StatisticsMethods,
+        ProofMethods,
+        WaitingMethods,
         CoinSetMethods,
         ScanMethods,
         IndexMethods,
@@ -38,6 +47,7 @@ DECLARED: Mapping[str, Method] = {
         RawTransactionMethods,
         SigningMethods,
         DescriptorMethods,
+        MessageMethods,
         MiningMethods,
         GenerateMethods,
         NetworkMethods,
@@ -49,11 +59,9 @@ DECLARED: Mapping[str, Method] = {
 }
 """Every method that Altyn has, by name."""
 
-Stop = Callable[[float], None]
 
-
-def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, stop: Stop) -> list[object]:
-    """Return what a full node answers; `stop(seconds)` ends it that much later."""
+def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, program: Program) -> list[object]:
+    """Return what a full node answers; `program` is what runs it."""
     chain, mempool = node.chain, node.mempool
     blocks = ChainBlocks(chain, node.offload)
     forms = Forms(node.network, node.secp)
@@ -70,8 +78,17 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, stop
 
     return [
         BlockchainMethods(
-            chain, mempool, node.writer, blocks, forms, lambda: size_of_block_files(node.settings.folder)
+            chain,
+            mempool,
+            node.writer,
+            blocks,
+            forms,
+            lambda: size_of_block_files(node.settings.folder),
+            partial(audit, chain, node.writer, node.offload, node.secp),
         ),
+        StatisticsMethods(chain, blocks, node.offload),
+        ProofMethods(chain, blocks, index),
+        WaitingMethods(chain),
         CoinSetMethods(chain, node.offload, lambda: size_of_coins(node.settings.folder)),
         ScanMethods(chain, forms, node.secp, node.offload),
         IndexMethods(chain, mempool, node.network, node.offload),
@@ -80,16 +97,17 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, stop
         RawTransactionMethods(chain, mempool, blocks, forms, index),
         SigningMethods(node.network, node.secp, find_outputs),
         DescriptorMethods(forms, node.secp),
+        MessageMethods(node.network, node.secp),
         MiningMethods(chain, mempool, node.templates, lambda: len(node.connections.peers)),
         GenerateMethods(mempool, node.templates, node.miner, node.secp),
         _network_methods(node.connections, sync_state, node.settings),
         BanMethods(node.connections, node.clock, node.settings.bantime),
-        ControlMethods(methods, node.network, clock, stop),
+        ControlMethods(methods, node.network, clock, program, node.events),
     ]
 
 
-def light_groups(node: LightNode, methods: MethodTable, clock: MockableClock, stop: Stop) -> list[object]:
-    """Return what a light node answers; `stop(seconds)` ends it that much later."""
+def light_groups(node: LightNode, methods: MethodTable, clock: MockableClock, program: Program) -> list[object]:
+    """Return what a light node answers; `program` is what runs it."""
     blocks = PeerBlocks(node)
     forms = Forms(node.network, secp256k1.load(node.settings.secp256k1))
     return [
@@ -98,7 +116,7 @@ def light_groups(node: LightNode, methods: MethodTable, clock: MockableClock, st
         LightMethods(node, blocks),
         _network_methods(node.connections, lambda peer_id: SyncState(), node.settings),
         BanMethods(node.connections, node.clock, node.settings.bantime),
-        ControlMethods(methods, node.network, clock, stop),
+        ControlMethods(methods, node.network, clock, program, node.events),
     ]
 
 

@@ -11,6 +11,7 @@ Arguments are checked, converted and refused with Core's codes and texts before 
 
 import inspect
 import json
+import time
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -108,6 +109,8 @@ class Parameter:
     check: bool = True
     """Whether a wrong JSON type is refused with all others at once; otherwise `convert` decides."""
     hidden: bool = False
+    keeps_null: bool = False
+    """Whether the method gets null as it was given, not the default."""
 
     type_name: typing.ClassVar[str] = "any"
     expected: typing.ClassVar[str] = ""
@@ -311,7 +314,7 @@ class Method:
             raise RpcError(TYPE_ERROR, f"Wrong type passed:\n{json.dumps(wrong, indent=4)}")
         return [
             argument.default
-            if value is None and not argument.is_required
+            if value is None and not argument.is_required and not argument.parameter.keeps_null
             else argument.parameter.convert(value, argument.name)
             for argument, value in zip(self.arguments, given, strict=False)
         ]
@@ -321,7 +324,7 @@ def _presence(argument: Argument) -> str:
     kind = argument.parameter.type_name
     if argument.is_required:
         return f"{kind}, required"
-    if argument.default is None:
+    if argument.default is None or argument.parameter.keeps_null:
         return f"{kind}, optional"
     return f"{kind}, optional, default={dump(argument.default)}"
 
@@ -354,6 +357,7 @@ class MethodTable:
 
     def __init__(self, groups: Sequence[object] = ()) -> None:
         self._methods: dict[str, tuple[Method, Callable[..., Any]]] = {}
+        self._running: dict[object, tuple[str, float]] = {}
         for group in groups:
             self.add(group)
 
@@ -375,8 +379,18 @@ class MethodTable:
         if found is None:
             raise RpcError(METHOD_NOT_FOUND, "Method not found")
         declared, function = found
-        answer = function(*declared.convert(params))
-        return await answer if inspect.isawaitable(answer) else answer
+        call = object()
+        self._running[call] = name, time.monotonic()
+        try:
+            answer = function(*declared.convert(params))
+            return await answer if inspect.isawaitable(answer) else answer
+        finally:
+            del self._running[call]
+
+    def running(self) -> list[tuple[str, float]]:
+        """Return the calls that are being answered: name and seconds since each came."""
+        now = time.monotonic()
+        return [(name, now - began) for name, began in self._running.values()]
 
     def help(self, name: str = "") -> str:
         """Return the help of one method, or the list of all that are not hidden, by category."""

@@ -344,6 +344,65 @@ DESCRIPTOR_ERRORS = [
     ("combinerawtransaction", (["00"],)),
     ("combinerawtransaction", ([SPEND],)),
 ]
+P2PKH_ADDRESS = "mrCDrCybB6J1vRfbwM5hemdJz73FwDBC8r"
+MORE_RESULTS = [
+    ("getblockstats", ("BLOCK",)),
+    ("getblockstats", (103,)),
+    ("getblockstats", (50, ["minfee", "utxo_size_inc_actual", "height"])),
+    ("getblockstats", (0,)),
+    ("getchaintxstats", ()),
+    ("getchaintxstats", (2,)),
+    ("getchaintxstats", (0, "BLOCK")),
+    ("gettxoutproof", (["CONFIRMED"],)),
+    ("gettxoutproof", (["CONFIRMED"], "BLOCK")),
+    ("verifytxoutproof", ("PROOF",)),
+    ("waitforblock", ("BLOCK", 10)),
+    ("waitforblockheight", (500, 10)),
+    ("waitfornewblock", (10,)),
+    ("signmessagewithprivkey", (SECRET, "a message")),
+    (
+        "verifymessage",
+        (
+            P2PKH_ADDRESS,
+            "IPEebjK/rCtGVDGulVssAI6HBis8qc3rRvKzoMCFhOhzRKp/1DZA4GNshk4yvPC2HZuO9rTecZ7OZtvPJa0icUk=",
+            "hi",
+        ),
+    ),
+    ("verifymessage", (P2PKH_ADDRESS, "AAAA", "hi")),
+    ("verifychain", (4, 3)),
+    ("echo", ()),
+    ("echo", (1, None, "x")),
+    ("echojson", ({"a": [1]},)),
+    ("mockscheduler", (5,)),
+]
+MORE_ERRORS = [
+    ("getblockstats", (500,)),
+    ("getblockstats", (-1,)),
+    ("getblockstats", ("00",)),
+    ("getblockstats", (UNKNOWN,)),
+    ("getblockstats", (5, ["foo"])),
+    ("getblockstats", (5, [1])),
+    ("getchaintxstats", (-1,)),
+    ("getchaintxstats", (103,)),
+    ("getchaintxstats", (1, UNKNOWN)),
+    ("gettxoutproof", ([],)),
+    ("gettxoutproof", (["00"],)),
+    ("gettxoutproof", (["CONFIRMED", "CONFIRMED"],)),
+    ("gettxoutproof", ([UNKNOWN],)),
+    ("gettxoutproof", (["WAITING"], "BLOCK")),
+    ("gettxoutproof", (["CONFIRMED"], UNKNOWN)),
+    ("verifytxoutproof", ("zz",)),
+    ("verifytxoutproof", ("00",)),
+    ("verifytxoutproof", ("STRANGE_PROOF",)),
+    ("waitfornewblock", (-1,)),
+    ("waitforblock", ("00", 10)),
+    ("signmessagewithprivkey", ("x", "y")),
+    ("verifymessage", (P2PKH_ADDRESS, "???", "hi")),
+    ("mockscheduler", (0,)),
+    ("mockscheduler", (3601,)),
+    ("logging", (["foo"],)),
+]
+
 RESULTS: list[tuple[str, tuple[str, ...] | tuple[Any, ...]]] = [
     ("getblockchaininfo", ()),
     ("getbestblockhash", ()),
@@ -407,6 +466,7 @@ RESULTS: list[tuple[str, tuple[str, ...] | tuple[Any, ...]]] = [
     ("getnetworkhashps", (-1, 50)),
     ("submitheader", ("HEADER",)),
     ("combinerawtransaction", (["RAW", "RAW"],)),
+    *MORE_RESULTS,
     *BUILD_RESULTS,
     *SIGN_RESULTS,
     *DESCRIPTOR_RESULTS,
@@ -474,6 +534,7 @@ ERRORS: list[tuple[str, tuple[Any, ...]]] = [
     ("gettxspendingprevout", ([{"txid": UNKNOWN, "vout": 0, "n": 1}],)),
     ("gettxspendingprevout", ([{"txid": "00", "vout": 0}],)),
     ("nothing", ()),
+    *MORE_ERRORS,
     *BUILD_ERRORS,
     *SIGN_ERRORS,
     *DESCRIPTOR_ERRORS,
@@ -493,6 +554,10 @@ def filled(contract: Contract, value: Any) -> Any:
             return contract.peer.call("getblock", contract.block, 0)
         case "HEADER":
             return contract.peer.call("getblockheader", contract.block, False)
+        case "PROOF":
+            return contract.peer.call("gettxoutproof", [contract.confirmed])
+        case "STRANGE_PROOF":
+            return "01" + contract.peer.call("gettxoutproof", [contract.confirmed])[2:]
         case "CONFIRMED":
             return contract.confirmed
         case "WAITING":
