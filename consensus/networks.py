@@ -79,6 +79,8 @@ class Network:
     assume_valid: bytes | None = None
     """Scripts of this block's ancestors need no check."""
     signet_challenge: bytes | None = None
+    prune_after_height: int = 1000
+    """Height from which on old blocks may be removed."""
     known_transactions: tuple[int, int, float] = (0, 0, 0.0)
     """A time, the transactions up to it, and those per second since: to guess how far synchronisation is."""
 
@@ -169,6 +171,7 @@ MAINNET = Network(
         }
     ),
     minimum_chain_work=0x1128750F82F4C366153A3A030,
+    prune_after_height=100_000,
     assume_valid=_hash("00000000000000000000ccebd6d74d9194d8dcdc1d177c478e094bfad51ba5ac"),
     known_transactions=(1723649144, 1_059_312_821, 6.721086701157182),
     pubkey_prefix=0,

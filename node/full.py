@@ -1,6 +1,7 @@
 """The full node: where its parts meet."""
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +13,7 @@ from altyn.node.chain.caches import CachedSecp256k1, ScriptCache
 from altyn.node.chain.chain import Chain, ChainOptions
 from altyn.node.chain.import_file import import_file
 from altyn.node.chain.indexes import FilterIndex
+from altyn.node.chain.prune import MANUAL, PruneOptions
 from altyn.node.chain.reindex import ConnectProgress, forget_for_reindex, rebuild_index
 from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.chain.verify import ScriptVerifier, in_processes
@@ -36,6 +38,7 @@ from altyn.node.mining.select import Room
 from altyn.node.mining.source import ChainTemplates
 from altyn.node.peer_files import BANS, PeerFiles
 from altyn.node.settings import Settings, split_address
+from altyn.node.storage.blocks import MAX_FILE_SIZE, SMALL_FILE_SIZE
 from altyn.node.storage.folder import DataFolder
 from altyn.node.sync.dispatch import Sync, SyncOptions
 from altyn.node.sync.relay import TrickleTimes
@@ -139,7 +142,7 @@ class FullNode:
                 surroundings = await stack.enter_async_context(real_surroundings(threads, settings.mocktime))
             secp = secp256k1.load(settings.secp256k1)
             if surroundings.in_memory:
-                stores = Stores.in_memory(settings.network)
+                stores = Stores.in_memory(settings.network, max_file_size=_file_size(settings))
             else:
                 folder = stack.enter_context(DataFolder.open(settings.datadir, settings.network))
                 stores = await _open_stores(folder, settings, surroundings, secp)
@@ -207,8 +210,13 @@ async def _open_stores(
     folder: DataFolder, settings: Settings, surroundings: Surroundings, secp: secp256k1.Secp256k1
 ) -> Stores:
     """Open the stores of a folder, after `-reindex` or `-reindex-chainstate` has been done. Raises StoreError."""
-    reads_files = forget_for_reindex(folder, reindex=settings.reindex, reindex_chainstate=settings.reindex_chainstate)
-    stores = Stores.open(folder)
+    reads_files = forget_for_reindex(
+        folder,
+        reindex=settings.reindex,
+        reindex_chainstate=settings.reindex_chainstate,
+        pruned=bool(settings.prune),
+    )
+    stores = Stores.open(folder, max_file_size=_file_size(settings))
     if reads_files:
         try:
             await surroundings.offload(rebuild_index, stores, settings.network, secp, surroundings.clock.now())
@@ -217,6 +225,10 @@ async def _open_stores(
             raise
         folder.reindexed()
     return stores
+
+
+def _file_size(settings: Settings) -> int:
+    return SMALL_FILE_SIZE if settings.fastprune else MAX_FILE_SIZE
 
 
 def policy_limits(settings: Settings) -> PolicyLimits:
@@ -249,7 +261,17 @@ def chain_options(settings: Settings) -> ChainOptions:
         spender_index=settings.txospenderindex,
         coin_statistics_index=settings.coinstatsindex,
         max_tip_age=settings.maxtipage,
+        prune=prune_options(settings),
     )
+
+
+def prune_options(settings: Settings) -> PruneOptions | None:
+    """Return when block files are to be removed; None for never."""
+    if not settings.prune:
+        return None
+    target = MANUAL if settings.prune == 1 else settings.prune << 20
+    options = PruneOptions(target, after=settings.network.prune_after_height)
+    return dataclasses.replace(options, step=SMALL_FILE_SIZE // 4) if settings.fastprune else options
 
 
 def sync_options(settings: Settings, beat: float) -> SyncOptions:
@@ -261,7 +283,9 @@ def sync_options(settings: Settings, beat: float) -> SyncOptions:
 
 def connection_settings(settings: Settings, *, encrypts: bool) -> ConnectionSettings:
     """Return what a full node says of itself to peers."""
-    services = Services.NETWORK | Services.WITNESS | Services.NETWORK_LIMITED
+    services = Services.WITNESS | Services.NETWORK_LIMITED
+    if not settings.prune:
+        services |= Services.NETWORK
     if settings.peerblockfilters:
         services |= Services.COMPACT_FILTERS
     if encrypts:

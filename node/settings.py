@@ -45,10 +45,10 @@ ALTYN_STYLE: Mapping[str, str] = {
 _ACCEPTED_NAMES = """
 addresstype alertnotify allowignoredconf asmap blockmintxfee blocknotify blockreconstructionextratxn blocksxor
 blockversion capturemessages changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints
-deprecatedrpc disablewallet discover dns dnsseed externalip fallbackfee fastprune fixedseeds forcednsseed
+deprecatedrpc disablewallet discover dns dnsseed externalip fallbackfee fixedseeds forcednsseed
 i2pacceptincoming keypool listenonion logips loglevel loglevelalways logsourcelocations maxapsfee maxorphantx
 maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget mintxfee natpmp onlynet paytxfee peerbloomfilters
-persistmempool printpriority proxyrandomize prune rest rpcdoccheck seednode settings
+persistmempool printpriority proxyrandomize rest rpcdoccheck seednode settings
 shutdownnotify spendzeroconfchange startupnotify stopafterblockimport test torcontrol txconfirmtarget txreconciliation
 unsafesqlitesync upnp vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains
 zmqpubhashblock zmqpubhashblockhwm zmqpubhashtx zmqpubhashtxhwm
@@ -66,6 +66,7 @@ _ACTIVATION_HEIGHTS = {
     "csv": "csv_height",
 }
 _MINIMUM_PORT, _MAXIMUM_PORT = 1, 65535
+_MINIMUM_PRUNE = 550
 
 
 def _parse_filter_index(text: str) -> bool:
@@ -122,6 +123,13 @@ class Settings:
     txospenderindex: bool = option(
         False, "Keep an index of which transaction spends an output", group="Storage", common=True
     )
+    prune: int = option(
+        0,
+        "Remove old blocks when block files take this many MiB (at least 550); 1 on pruneblockchain only, 0 never",
+        group="Storage",
+        common=True,
+    )
+    fastprune: bool = option(False, "Small block files and early pruning, for tests (regtest)", group="Storage")
     loadblock: tuple[str, ...] = option(
         (), "File of blocks to import: bootstrap.dat, or one of Core's", group="Storage", value_name="file", common=True
     )
@@ -467,6 +475,7 @@ def _finish(raw: Settings) -> Settings:
         changes["listen"] = bool(raw.bind or raw.whitebind) or "connect" not in raw.given
     if raw.peerblockfilters and not raw.blockfilterindex:
         raise SettingsError("Cannot set -peerblockfilters without -blockfilterindex.")
+    _check_prune(raw)
     least = -(-raw.limitdescendantsize * 1000 * 40 // 1_000_000)
     if raw.maxmempool < least:
         raise SettingsError(f"-maxmempool must be at least {least} MB")
@@ -485,6 +494,17 @@ def _finish(raw: Settings) -> Settings:
     return settings
 
 
+def _check_prune(raw: Settings) -> None:
+    if raw.prune < 0:
+        raise SettingsError("Prune cannot be configured with a negative value.")
+    if 1 < raw.prune < _MINIMUM_PRUNE:
+        raise SettingsError(f"Prune configured below the minimum of {_MINIMUM_PRUNE} MiB.  Please use a higher number.")
+    if raw.prune and raw.txindex:
+        raise SettingsError("Prune mode is incompatible with -txindex.")
+    if raw.prune and raw.reindex_chainstate:
+        raise SettingsError("Prune mode is incompatible with -reindex-chainstate. Use full -reindex instead.")
+
+
 def _network(raw: Settings) -> Network:
     network = NETWORKS[raw.chain]
     if raw.signetchallenge:
@@ -497,8 +517,10 @@ def _network(raw: Settings) -> Network:
         if raw.chain == "signet":
             network = custom_signet(challenge)
     changes: dict[str, object] = {}
+    if raw.fastprune and raw.chain == "regtest":
+        changes["prune_after_height"] = 100
     if raw.testactivationheight and raw.chain == "regtest":
-        changes = dict(map(_activation_height, raw.testactivationheight))
+        changes |= map(_activation_height, raw.testactivationheight)
     if raw.minimumchainwork:
         changes["minimum_chain_work"] = _number(raw.minimumchainwork, "minimumchainwork")
     if "assumevalid" in raw.given:

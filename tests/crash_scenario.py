@@ -17,6 +17,7 @@ from altyn.consensus.networks import REGTEST
 from altyn.consensus.secp256k1 import load
 from altyn.consensus.transaction import Coin, OutPoint
 from altyn.node.chain.chain import Chain, ChainOptions
+from altyn.node.chain.prune import PruneOptions
 from altyn.node.chain.stores import Stores
 from altyn.node.events import BlockConnected, Events
 from altyn.node.offload import Inline
@@ -80,10 +81,16 @@ class Scenario:
 
 
 @asynccontextmanager
-async def opened(on: Machine | Path, checkpoint: Callable[[str], None] | None = None) -> AsyncIterator[Chain]:
-    """Open a chain on a machine, in whose journal it writes its tips, or in a real folder."""
+async def opened(
+    on: Machine | Path, checkpoint: Callable[[str], None] | None = None, *, prunes: bool = False
+) -> AsyncIterator[Chain]:
+    """Open a chain on a machine, in whose journal it writes its tips, or in a real folder.
+
+    One that `prunes` keeps as many blocks as the scenario's reorganisations need.
+    """
     writer, events = Writer(), Events()
-    options = ChainOptions(filter_index=True, transaction_index=True)
+    prune = PruneOptions(keep=8, margin=1) if prunes else None
+    options = ChainOptions(filter_index=True, transaction_index=not prunes, prune=prune)
     async with AsyncExitStack() as stack:
         if isinstance(on, Path):
             stores = Stores.open(stack.enter_context(DataFolder.open(on, NETWORK)))
@@ -118,7 +125,7 @@ async def opened(on: Machine | Path, checkpoint: Callable[[str], None] | None = 
 
 
 async def play(scenario: Scenario, chain: Chain) -> None:
-    """Hand in all blocks, and flush after each portion."""
+    """Hand in all blocks, and flush, or prune, after each portion."""
     for names in scenario.portions:
         blocks = [scenario.blocks[name] for name in names]
         for block in sorted(blocks, key=lambda block: scenario.height(block.hash)):
@@ -128,7 +135,10 @@ async def play(scenario: Scenario, chain: Chain) -> None:
                 await chain.add_block(block)
             except ValidationError:
                 assert block is scenario.blocks["x10"]
-        await chain.flush()
+        if chain.pruner is None:
+            await chain.flush()
+        else:
+            await chain.prune(chain.tip.height)
     assert chain.tip.hash == scenario.last.hash
 
 
@@ -137,12 +147,14 @@ async def go_on(scenario: Scenario, chain: Chain) -> None:
     for block in sorted(scenario.valid, key=lambda block: scenario.height(block.hash)):
         await chain.add_headers([block.header])
     for block in scenario.valid:
-        await chain.add_block(block)
+        entry = chain.tree.get(block.hash)
+        assert entry is not None
+        if not (entry.is_pruned and chain.is_active(entry)):  # peers are not asked for those
+            await chain.add_block(block)
     assert chain.tip.hash == scenario.last.hash
     assert coins_of(chain) == scenario.coins(chain.tip.hash)
     background = asyncio.create_task(chain.run())
-    for index in (chain.filters, chain.transactions):
-        assert index is not None
+    for index in chain.indexes:
         await caught_up(chain, index)
     background.cancel()
     await asyncio.gather(background, return_exceptions=True)

@@ -35,6 +35,12 @@ class Truncated(NamedTuple):
     size: int
 
 
+class Removed(NamedTuple):
+    """A file deleted."""
+
+    name: str
+
+
 class Synced(NamedTuple):
     """A file made durable."""
 
@@ -54,7 +60,7 @@ class Reached(NamedTuple):
     block_hash: bytes
 
 
-Step = Written | Truncated | Synced | Batched | Reached
+Step = Written | Truncated | Removed | Synced | Batched | Reached
 
 
 class RecordedDisk(MemoryDisk):
@@ -73,12 +79,24 @@ class RecordedDisk(MemoryDisk):
         super().truncate(name, size)
         self._journal.append(Truncated(name, size))
 
+    def remove(self, name: str) -> None:
+        super().remove(name)
+        self._journal.append(Removed(name))
+
     def sync(self, name: str) -> None:
         self.durable[name] = bytes(self._files[name])
         self._journal.append(Synced(name))
 
     def lose(self, chance: random.Random, sector: int) -> None:
-        """Forget what was not synced: all of it (`sector` 0), or each `sector` bytes of a file by chance."""
+        """Forget what was not synced: all of it (`sector` 0), or each `sector` bytes of a file by chance.
+
+        A file that was deleted is there again, or by chance.
+        """
+        for name in sorted(self.durable.keys() - self._files.keys()):
+            if not sector or chance.random() < 0.5:
+                self._files[name] = bytearray(self.durable[name])
+            else:
+                del self.durable[name]
         for name in self.names():
             held, kept = bytes(self._files[name]), self.durable.get(name, b"")
             if sector and held != kept:
@@ -158,6 +176,8 @@ class Machine:
                 self.disk.write(name, offset, data)
             case Truncated(name, size):
                 self.disk.truncate(name, size)
+            case Removed(name):
+                self.disk.remove(name)
             case Synced(name):
                 self.disk.sync(name)
             case Batched(name, changes):

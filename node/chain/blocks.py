@@ -21,7 +21,13 @@ class StoredBlocks:
         """Read a stored block. Raises BlockNotStored, StoreError."""
         if entry.block_position is None or not entry.has_block:
             raise BlockNotStored(f"block {entry.hash[::-1].hex()} is not stored")
-        return self._files.read_block(entry.block_position)
+        position = entry.block_position
+        try:
+            return self._files.read_block(position)
+        except StoreError:
+            if entry.block_position != position:  # pruned between the look and the read
+                raise BlockNotStored(f"block {entry.hash[::-1].hex()} was pruned") from None
+            raise
 
     def read(self, entry: Entry) -> Block:
         """Read and parse a stored block, and see that not a byte has changed. Raises BlockNotStored, StoreError."""
@@ -39,13 +45,19 @@ class StoredBlocks:
     def read_spent(self, entry: Entry) -> list[list[Coin]]:
         """Read the coins each transaction spent, an empty list for the coinbase.
 
-        Raises BlockNotStored for a block that was never connected, StoreError.
+        Raises BlockNotStored for a block that was never connected, or is pruned; StoreError.
         """
         if entry.parent is None:
             return [[]]
-        if entry.undo_position is None:
-            raise BlockNotStored(f"block {entry.hash[::-1].hex()} was never connected")
-        undo = self._files.read_undo(entry.undo_position, entry.parent.hash)
+        position = entry.undo_position
+        if position is None:
+            raise BlockNotStored(f"block {entry.hash[::-1].hex()} was never connected, or is pruned")
+        try:
+            undo = self._files.read_undo(position, entry.parent.hash)
+        except StoreError:
+            if entry.undo_position != position:
+                raise BlockNotStored(f"block {entry.hash[::-1].hex()} was pruned") from None
+            raise
         try:
             return [[], *decode_undo(undo)]
         except EncodingError as error:

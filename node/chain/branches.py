@@ -1,7 +1,7 @@
 """What is known of every branch: its headers, whether it is valid, and which could be the active chain."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from altyn.consensus.block import Block, Header
 from altyn.consensus.errors import ValidationError
@@ -9,7 +9,7 @@ from altyn.consensus.networks import Network
 from altyn.node.chain.accept import accept_header
 from altyn.node.chain.candidates import Candidates
 from altyn.node.chain.load import set_stored
-from altyn.node.chain.tree import Entry, HeaderTree
+from altyn.node.chain.tree import HAVE_BLOCK, HAVE_UNDO, Entry, HeaderTree
 from altyn.node.events import BestHeaderChanged, BlockFailed, Events
 from altyn.node.storage.blocks import FilePosition
 
@@ -52,6 +52,17 @@ class Branches:
         set_stored(entry, block, position)
         self._changed(entry)
         self.candidates.stored(entry, tip)
+
+    def pruned(self, entries: Iterable[Entry], tip: Entry) -> None:
+        """Forget where blocks lie that are about to be removed from the files; whoever calls this writes it."""
+        gone = sorted(entries, key=lambda entry: entry.height)
+        for entry in gone:
+            entry.status &= ~(HAVE_BLOCK | HAVE_UNDO)
+            entry.block_position = entry.undo_position = None
+            entry.block_size = 0
+        for entry in gone:
+            if tip.height < entry.height or tip.ancestor(entry.height) is not entry:
+                self.candidates.lost(entry, self.tree.descendants(entry))
 
     def fail(self, entry: Entry, error: ValidationError) -> None:
         """Remember that a block and all that builds on it are invalid."""

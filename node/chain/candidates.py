@@ -33,6 +33,19 @@ class Candidates:
                 self._entries.add(one)
             ready += self._waiting.pop(one, [])
 
+    def lost(self, entry: Entry, descendants: Iterable[Entry]) -> None:
+        """Note that a block off the active chain was pruned: it, and what builds on it, wait for it to come again."""
+        waiting = self._waiting.get(entry.parent, []) if entry.parent else []
+        if entry in waiting:
+            waiting.remove(entry)
+        for one in (entry, *descendants):
+            if not one.chain_tx_count:
+                continue
+            one.chain_tx_count = 0
+            self._entries.discard(one)
+            if one.has_block and one.parent is not None:
+                self._waiting.setdefault(one.parent, []).append(one)
+
     def best(self, tip: Entry) -> Entry:
         """Return the entry the active chain should end at; `tip` if no other is better."""
         best = tip

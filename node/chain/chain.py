@@ -22,16 +22,25 @@ from altyn.node.chain.candidates import Candidates
 from altyn.node.chain.coins import CoinsCache
 from altyn.node.chain.connect import CoinChange, Connection, connect_block, disconnect_block
 from altyn.node.chain.flush import Flusher
-from altyn.node.chain.indexes import ChainIndex, FilterIndex, Indexes, IndexOptions, TransactionIndex, catch_up
+from altyn.node.chain.indexes import (
+    ChainIndex,
+    FilterIndex,
+    Indexes,
+    IndexOptions,
+    TransactionIndex,
+    catch_up,
+    check_reach,
+)
 from altyn.node.chain.intake import Intake
 from altyn.node.chain.load import Loaded, load
 from altyn.node.chain.pipeline import Pipeline, Prepared
+from altyn.node.chain.prune import PruneOptions, Pruner
 from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.chain.tree import CONNECTED, HAVE_UNDO, Entry
 from altyn.node.chain.verify import ScriptVerifier
 from altyn.node.events import BlockConnected, BlockDisconnected, Events, IndexCaughtUp, TipChanged
 from altyn.node.offload import Offload
-from altyn.node.storage.errors import StoreError
+from altyn.node.storage.errors import UNPRUNE, BlockNotStored, StoreError
 from altyn.node.writer import Writer
 from altyn.p2p.clock import Clock
 
@@ -52,6 +61,8 @@ class ChainOptions(IndexOptions):
     flush_interval: float = 300.0
     max_tip_age: int = 24 * 3600
     """A tip older than this means that the node is still synchronising."""
+    prune: PruneOptions | None = None
+    """None to keep all blocks."""
 
 
 class ChainListener(Protocol):
@@ -128,6 +139,11 @@ class Chain:
         self._branches = Branches(self.tree, self._candidates, network, events, self._flusher.changed)
         self._intake = Intake(self._branches, self._blocks, network, clock, offload, secp)
         self._active = _chain_to(self.tip)
+        self.pruner: Pruner | None = None
+        if options.prune is not None:
+            self.pruner = Pruner(
+                stores, self._branches, self.indexes, self._flusher.flush, offload, options.prune, checkpoint
+            )
         self._announced_tip = self.tip
         self._has_moved = False
         self._is_synchronised = False
@@ -155,6 +171,9 @@ class Chain:
         """
         try:
             loaded = await offload(load, stores, network, secp, clock.now())
+            prune = options.prune if options else None
+            if prune is None and stores.headers.pruned_files():
+                raise StoreError(UNPRUNE)
             self = cls(
                 network,
                 stores,
@@ -171,7 +190,12 @@ class Chain:
             self.indexes.open(self.options, stores, self.tree, network)
             self.filters, self.transactions = self.indexes.filters, self.indexes.transactions
             try:
+                if self.pruner is not None:
+                    self.pruner.opened(self.tip)
                 await self._activate()
+                if self.pruner is not None:
+                    for index in self.indexes:
+                        check_reach(index, self)
                 yield self
             finally:
                 if not self._flusher.has_failed:  # what is in memory is whole, whatever ended the body
@@ -246,6 +270,11 @@ class Chain:
             total = done + (now - self.tip.time) * rate
         return min(done / total, 1.0) if total > 0 else 1.0
 
+    @property
+    def size_on_disk(self) -> int:
+        """Bytes of all block and undo files."""
+        return self._stores.files.usage
+
     def read_block_bytes(self, entry: Entry) -> bytes:
         """Read a stored block; blocking. Raises BlockNotStored, StoreError."""
         return self._blocks.read_bytes(entry)
@@ -303,10 +332,14 @@ class Chain:
         await self._writer.do(lambda: self._test_block(block, check_pow, check_merkle))
 
     async def invalidate(self, entry: Entry) -> None:
-        """Treat a block as invalid, whatever the rules say, and leave its branch. Raises ValueError for genesis."""
+        """Treat a block as invalid, whatever the rules say, and leave its branch.
+
+        Raises ValueError for genesis, BlockNotStored where blocks to be left are pruned.
+        """
         if entry.parent is None:
             raise ValueError("genesis cannot be invalid")
-        await self._writer.do(lambda: self._invalidate(entry))
+        if not await self._writer.do(lambda: self._invalidate(entry)):
+            raise BlockNotStored("the blocks behind it cannot be undone: some are pruned")
 
     async def reconsider(self, entry: Entry) -> None:
         """Forget that a block, those before it and those behind it were invalid, and look at them again."""
@@ -315,6 +348,16 @@ class Chain:
     async def prefer(self, entry: Entry) -> None:
         """Treat a block as if it had come before all others of its work (Core: PreciousBlock)."""
         await self._writer.do(lambda: self._prefer(entry))
+
+    async def prune(self, height: int) -> None:
+        """Remove the block files whose blocks are all at `height` or below, as far as may be.
+
+        Raises StoreError; ValueError if this chain keeps all blocks.
+        """
+        pruner = self.pruner
+        if pruner is None:
+            raise ValueError("this chain keeps all blocks")
+        await self._writer.do(lambda: pruner.remove_up_to(height, self.tip))
 
     async def flush(self) -> None:
         """Write all that is in memory, and return when it is durable. Reading goes on meanwhile. Raises StoreError."""
@@ -356,11 +399,14 @@ class Chain:
         check_block_in_context(block, self.tip, self.network)
         return connect_block(block, Entry(block.header, self.tip), self.coins, self.network)
 
-    async def _invalidate(self, entry: Entry) -> None:
+    async def _invalidate(self, entry: Entry) -> bool:
+        if self.is_active(entry) and not self._can_leave_for(entry.height - 1):
+            return False
         while self.is_active(entry):
             await self._disconnect_tip()
         self._branches.condemn(entry, self.tip)
         await self._activate()
+        return True
 
     async def _prefer(self, entry: Entry) -> None:
         self._candidates.prefer(entry, self.tip)
@@ -428,10 +474,16 @@ class Chain:
 
     async def _leave_for(self, target: Entry) -> None:
         fork = self.tree.fork_point(self.tip, target)
+        if not self._can_leave_for(fork.height):
+            raise StoreError(f"the chain with the most work leaves the active one where blocks are pruned. {UNPRUNE}")
         self._checkpoint("reorganise-begin")
         log.info("leaving %s for %s, %d blocks back", self.tip, target, self.tip.height - fork.height)
         while self.tip is not fork:
             await self._disconnect_tip()
+
+    def _can_leave_for(self, height: int) -> bool:
+        """Whether all blocks above `height` can be undone."""
+        return self.pruner is None or self.pruner.height <= height
 
     async def _prepare(self, head: Entry, target: Entry) -> None:
         """Put blocks from behind `head` up to `target` into the pipeline.
@@ -486,6 +538,8 @@ class Chain:
         self.events.publish(BlockConnected(entry, block, connection.spent))
         self._arrivals.answer_early(entry)
         await self._flusher.limit()
+        if self.pruner is not None and self.pruner.is_due(entry):
+            await self.pruner.make_room(entry, syncing=self.is_initial_block_download)
 
     def _is_assumed_valid(self, entry: Entry) -> bool:
         return is_assumed_valid(entry, self.tree, self.network)

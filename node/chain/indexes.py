@@ -200,14 +200,25 @@ def _next_to_index(index: ChainIndex, chain: IndexedChain) -> Entry | None:
     return chain.active(HeaderTree.fork_point(index.best, chain.tip).height + 1)
 
 
+def check_reach(index: ChainIndex, chain: IndexedChain) -> None:
+    """See that the next block an index needs has not been pruned. Raises StoreError."""
+    entry = _next_to_index(index, chain)
+    if entry is not None and not (entry.has_block and entry.undo_position):
+        raise _beyond_pruned(index)
+
+
+def _beyond_pruned(index: ChainIndex) -> StoreError:
+    return StoreError(
+        f"{index.title} best block of the index goes beyond pruned data. Please disable the index or reindex "
+        "(which will download the whole blockchain again)"
+    )
+
+
 def _read_and_prepare(index: ChainIndex, chain: IndexedChain, entry: Entry) -> Any:
     try:
         block, spent = chain.read_block(entry), chain.read_spent(entry)
     except BlockNotStored as error:
-        raise StoreError(
-            f"{index.title} best block of the index goes beyond pruned data. Please disable the index or reindex "
-            "(which will download the whole blockchain again)"
-        ) from error
+        raise _beyond_pruned(index) from error
     return index.prepare(entry, block, spent)
 
 

@@ -41,11 +41,12 @@ def load(stores: Stores, network: Network, secp: Secp256k1, now: float) -> Loade
     Raises StoreError where the stores contradict each other.
     """
     tree = HeaderTree(network.genesis.header)
+    stores.files.remove(stores.headers.pruned_files())  # what a crash left of them
     ends = _read_headers(stores, tree)
     finder = _Finder(stores, tree, network, secp, now)
     for position, data in stores.files.recover(ends):
         finder.found(position, data)
-    if not tree.genesis.has_block:
+    if not tree.genesis.tx_count:
         set_stored(tree.genesis, network.genesis, stores.files.write_block(network.genesis.raw))
         tree.genesis.status |= CONNECTED
         finder.changed.add(tree.genesis)
@@ -164,14 +165,19 @@ def _connectable(tree: HeaderTree, tip: Entry) -> int:
     stored = []
     for entry in tree:  # parents first
         parent = entry.parent
-        if entry.tx_count and (parent is None or parent.chain_tx_count):
+        has_been = entry.has_block or (entry.is_pruned and _is_ancestor(entry, tip))
+        if has_been and (parent is None or parent.chain_tx_count):
             entry.chain_tx_count = entry.tx_count + (parent.chain_tx_count if parent else 0)
             stored.append(entry)
     sequence = 1
     for entry in sorted(stored, key=lambda one: one.block_position or FilePosition(0, 0)):
-        if tip.height >= entry.height and tip.ancestor(entry.height) is entry:
+        if _is_ancestor(entry, tip):
             entry.sequence = 0
         else:
             entry.sequence = sequence
             sequence += 1
     return sequence
+
+
+def _is_ancestor(entry: Entry, tip: Entry) -> bool:
+    return tip.height >= entry.height and tip.ancestor(entry.height) is entry

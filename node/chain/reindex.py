@@ -16,10 +16,11 @@ _INTERVAL = 5.0
 """Seconds between two lines of the log."""
 
 
-def forget_for_reindex(folder: DataFolder, *, reindex: bool, reindex_chainstate: bool) -> bool:
+def forget_for_reindex(folder: DataFolder, *, reindex: bool, reindex_chainstate: bool, pruned: bool = False) -> bool:
     """Remove what is to be built anew, before any database is opened; tell whether the block files must be read.
 
-    A reindex that was interrupted while it read the block files begins again. Raises StoreError.
+    `pruned`: the first block files may be gone, and what lies behind them is of no use. A reindex that was interrupted
+    while it read the block files begins again. Raises StoreError.
     """
     if folder.is_reindexing and not reindex:
         log.info("the last reindex did not come to its end: it begins again")
@@ -29,7 +30,7 @@ def forget_for_reindex(folder: DataFolder, *, reindex: bool, reindex_chainstate:
     elif reindex_chainstate:
         log.info("Reindexing: the coins are built anew")
     if reindex or reindex_chainstate:
-        folder.forget(block_index=reindex)
+        folder.forget(block_index=reindex, pruned=pruned)
     return reindex
 
 

@@ -6,7 +6,7 @@ from typing import Self
 
 from altyn.consensus.networks import Network
 from altyn.node.chain.coins import CoinLayer
-from altyn.node.storage.blocks import BlockFiles
+from altyn.node.storage.blocks import MAX_FILE_SIZE, BlockFiles
 from altyn.node.storage.coins import CoinStore
 from altyn.node.storage.disk import FolderDisk, MemoryDisk
 from altyn.node.storage.errors import REINDEX, REINDEX_CHAINSTATE
@@ -31,7 +31,7 @@ class Stores:
         self._indexes: list[KeyValue] = []
 
     @classmethod
-    def open(cls, folder: DataFolder, *, cache_size: int = 8 << 20) -> Self:
+    def open(cls, folder: DataFolder, *, cache_size: int = 8 << 20, max_file_size: int = MAX_FILE_SIZE) -> Self:
         """Open what lies in a folder, or create it; `cache_size` is LevelDB's own, in bytes. Raises StoreError."""
         headers = LevelDb(folder.block_index, cache_size=2 << 20, remedy=REINDEX)
         try:
@@ -41,7 +41,7 @@ class Stores:
         except BaseException:
             headers.close()
             raise
-        files = BlockFiles(FolderDisk(folder.blocks), folder.network.magic)
+        files = BlockFiles(FolderDisk(folder.blocks), folder.network.magic, max_file_size=max_file_size)
 
         def open_index(name: str) -> KeyValue:
             path: Path = folder.index(name)
@@ -50,9 +50,9 @@ class Stores:
         return cls(files, HeaderStore(headers), CoinStore(coins), open_index)
 
     @classmethod
-    def in_memory(cls, network: Network) -> Self:
+    def in_memory(cls, network: Network, *, max_file_size: int = MAX_FILE_SIZE) -> Self:
         """Make stores that leave nothing behind."""
-        files = BlockFiles(MemoryDisk(), network.magic)
+        files = BlockFiles(MemoryDisk(), network.magic, max_file_size=max_file_size)
         return cls(files, HeaderStore(Memory()), CoinStore(Memory()), lambda _: Memory())
 
     def open_index(self, name: str) -> KeyValue:

@@ -94,6 +94,11 @@ class Entry:
         return bool(self.status & HAVE_BLOCK)
 
     @property
+    def is_pruned(self) -> bool:
+        """Whether the block was in the files once."""
+        return self.tx_count > 0 and not self.has_block
+
+    @property
     def was_connected(self) -> bool:
         """Whether its scripts are known to be valid (Core: BLOCK_VALID_SCRIPTS)."""
         return bool(self.status & CONNECTED)

@@ -34,6 +34,7 @@ from altyn.node.rpc.method import (
     json_type,
     method,
 )
+from altyn.node.storage.errors import BlockNotStored
 from altyn.node.writer import Writer
 
 EXAMPLE_HASH = '"00000000c937983704a73af28acdec37b049d214adbda81d7e2a3dd146f6ed09"'
@@ -153,18 +154,18 @@ class HeaderMethods:
 class BlockMethods(HeaderMethods):
     """Blocks and their filters, wherever they come from."""
 
-    def __init__(self, chain: HeaderView, source: BlockSource, forms: Forms, size_on_disk: Callable[[], int]) -> None:
-        """`size_on_disk` returns the bytes of the block and undo files."""
+    def __init__(self, chain: HeaderView, source: BlockSource, forms: Forms) -> None:
         super().__init__(chain)
         self._source = source
         self._forms = forms
-        self._size_on_disk = size_on_disk
 
     @method(
         "Blockchain",
         result="""
         An object: chain, blocks, headers, bestblockhash, difficulty, time, mediantime, verificationprogress (0 to 1),
-        initialblockdownload, chainwork, size_on_disk (bytes), pruned, warnings""",
+        initialblockdownload, chainwork, size_on_disk (bytes), pruned, warnings;
+        if pruned also pruneheight (of the first block from which on all are here), automatic_pruning,
+        prune_target_size (bytes, if that is automatic)""",
     )
     def getblockchaininfo(self) -> Json:
         """Returns an object containing various state info regarding blockchain processing."""
@@ -181,10 +182,13 @@ class BlockMethods(HeaderMethods):
             "verificationprogress": chain.verification_progress,
             "initialblockdownload": chain.is_initial_block_download,
             "chainwork": f"{tip.chain_work:064x}",
-            "size_on_disk": self._size_on_disk(),
-            "pruned": False,
+            **self._storage(),
             "warnings": [],
         }
+
+    def _storage(self) -> dict[str, Json]:
+        """Return what getblockchaininfo says of the blocks on disk."""
+        return {"size_on_disk": 0, "pruned": False}
 
     @method(
         "Blockchain",
@@ -246,15 +250,25 @@ class BlockchainMethods(BlockMethods):
         writer: Writer,
         source: BlockSource,
         forms: Forms,
-        size_on_disk: Callable[[], int],
         audit: Audit,
     ) -> None:
-        super().__init__(chain, source, forms, size_on_disk)
+        super().__init__(chain, source, forms)
         self._audit = audit
         self._chain = chain
         self._mempool = mempool
         self._writer = writer
         self._version_bits = VersionBits(chain.network)
+
+    def _storage(self) -> dict[str, Json]:
+        chain = self._chain
+        pruner = chain.pruner
+        answer: dict[str, Json] = {"size_on_disk": chain.size_on_disk, "pruned": pruner is not None}
+        if pruner is not None:
+            answer["pruneheight"] = pruner.height + 1 if pruner.height else 0
+            answer["automatic_pruning"] = pruner.is_automatic
+            if pruner.is_automatic:
+                answer["prune_target_size"] = pruner.options.target
+        return answer
 
     @method(
         "Blockchain",
@@ -286,9 +300,9 @@ class BlockchainMethods(BlockMethods):
             return "active"
         if entry.is_failed:
             return "invalid"
-        if not entry.chain_tx_count:
-            return "headers-only"
-        return "valid-fork" if entry.was_connected else "valid-headers"
+        if entry.was_connected:
+            return "valid-fork"
+        return "valid-headers" if entry.chain_tx_count else "headers-only"
 
     @method(
         "Blockchain",
@@ -374,7 +388,7 @@ class BlockchainMethods(BlockMethods):
     async def _change(change: Awaitable[None]) -> None:
         try:
             await change
-        except ValidationError as error:
+        except (ValidationError, BlockNotStored) as error:
             raise RpcError(DATABASE_ERROR, str(error)) from error
 
     @method(

@@ -23,10 +23,11 @@ from altyn.node.rpc.method import Method, MethodTable, declared_methods
 from altyn.node.rpc.mining import MiningMethods
 from altyn.node.rpc.network import NetworkMethods, SyncState
 from altyn.node.rpc.proofs import ProofMethods
+from altyn.node.rpc.pruning import PruningMethods
 from altyn.node.rpc.rawtransactions import RawTransactionMethods
 from altyn.node.rpc.scans import ScanMethods
 from altyn.node.rpc.signing import SigningMethods
-from altyn.node.rpc.sources import ChainBlocks, IndexedTransactions, PeerBlocks, size_of_block_files, size_of_coins
+from altyn.node.rpc.sources import ChainBlocks, IndexedTransactions, PeerBlocks, size_of_coins
 from altyn.node.rpc.statistics import StatisticsMethods
 from altyn.node.rpc.waiting import WaitingMethods
 from altyn.node.settings import Settings
@@ -39,6 +40,7 @@ DECLARED: Mapping[str, Method] = {
         StatisticsMethods,
         ProofMethods,
         WaitingMethods,
+        PruningMethods,
         CoinSetMethods,
         ScanMethods,
         IndexMethods,
@@ -83,12 +85,12 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
             node.writer,
             blocks,
             forms,
-            lambda: size_of_block_files(node.settings.folder),
             partial(audit, chain, node.writer, node.offload, node.secp),
         ),
         StatisticsMethods(chain, blocks, node.offload),
         ProofMethods(chain, blocks, index),
         WaitingMethods(chain),
+        PruningMethods(chain, node.offload, node.sync.follow),
         CoinSetMethods(chain, node.offload, lambda: size_of_coins(node.settings.folder)),
         ScanMethods(chain, forms, node.secp, node.offload),
         IndexMethods(chain, mempool, node.network, node.offload),
@@ -111,7 +113,7 @@ def light_groups(node: LightNode, methods: MethodTable, clock: MockableClock, pr
     blocks = PeerBlocks(node)
     forms = Forms(node.network, secp256k1.load(node.settings.secp256k1))
     return [
-        BlockMethods(node.chain, blocks, forms, lambda: 0),
+        BlockMethods(node.chain, blocks, forms),
         SendMethods(PeerGate(node)),
         LightMethods(node, blocks),
         _network_methods(node.connections, lambda peer_id: SyncState(), node.settings),

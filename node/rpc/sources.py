@@ -15,8 +15,6 @@ from altyn.node.offload import Offload
 from altyn.node.rpc.errors import INTERNAL_ERROR, INVALID_ADDRESS_OR_KEY, MISC_ERROR, RpcError
 from altyn.node.storage.errors import BlockNotStored
 
-_NO_BLOCK = "Block not found on disk"
-
 
 class ChainBlocks:
     """Blocks of a full node, read on another thread."""
@@ -30,17 +28,17 @@ class ChainBlocks:
         try:
             return await self._offload(self._chain.read_block_bytes, entry)
         except BlockNotStored as error:
-            raise RpcError(MISC_ERROR, _NO_BLOCK) from error
+            raise _not_available(entry) from error
 
     async def block(self, entry: Entry) -> Block:
         """Return a block. Raises RpcError."""
         try:
             return await self._offload(self._chain.read_block, entry)
         except BlockNotStored as error:
-            raise RpcError(MISC_ERROR, _NO_BLOCK) from error
+            raise _not_available(entry) from error
 
     async def spent(self, entry: Entry) -> Sequence[Sequence[Coin]] | None:
-        """Return what each transaction of a block spent; None for a block that was never connected."""
+        """Return what each transaction of a block spent; None for a block that was never connected, or is pruned."""
         try:
             return await self._offload(self._chain.read_spent, entry)
         except BlockNotStored:
@@ -60,6 +58,11 @@ class ChainBlocks:
         if index.best is not self._chain.tip:
             raise RpcError(MISC_ERROR, "Filter not found. Block filters are still in the process of being indexed.")
         raise RpcError(INTERNAL_ERROR, "Filter not found. This error is unexpected and indicates index corruption.")
+
+
+def _not_available(entry: Entry) -> RpcError:
+    why = "pruned data" if entry.is_pruned else "not fully downloaded"
+    return RpcError(MISC_ERROR, f"Block not available ({why})")
 
 
 class IndexedTransactions:
@@ -116,8 +119,3 @@ def size_of_coins(folder: Path) -> int:
         with contextlib.suppress(FileNotFoundError):
             size += path.stat().st_size
     return size
-
-
-def size_of_block_files(folder: Path) -> int:
-    """Return the bytes of the block and undo files in a chain's folder."""
-    return sum(path.stat().st_size for path in (folder / "blocks").glob("*.dat") if path.name != "xor.dat")

@@ -6,7 +6,7 @@ A record is magic (4), size (4), data; undo data is followed by sha256d(hash of 
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from altyn.consensus.hashes import sha256d
@@ -16,11 +16,14 @@ from altyn.node.storage.errors import REINDEX, StoreError
 
 MAX_FILE_SIZE = 128 << 20
 """Bytes of a block file (Core: MAX_BLOCKFILE_SIZE)."""
+SMALL_FILE_SIZE = 64 << 10
+"""The same with -fastprune."""
 _HEAD = struct.Struct("<4sI")
 HEAD_SIZE = _HEAD.size
 _CHECKSUM_SIZE = 32
 _MAX_UNDO_SIZE = 1 << 27
 _BLOCK_FILE = re.compile(r"blk(\d{5})\.dat")
+_FILE = re.compile(r"(blk|rev)\d{5}\.dat")
 _XOR_FILE = "xor.dat"
 _SEARCH_SIZE = 1 << 20
 
@@ -44,14 +47,14 @@ class BlockFiles:
         if len(key) != 8:
             raise StoreError(f"{_XOR_FILE} in the blocks folder has {len(key)} bytes instead of 8: restore it")
         self._key = b"" if key == bytes(8) else key
-        self._ends: dict[str, int] = {}  # where the next record goes
+        self._ends = {name: disk.size(name) for name in names if _FILE.fullmatch(name)}  # where the next record goes
         self._unsynced: set[str] = set()
         self._file = max((int(match[1]) for match in map(_BLOCK_FILE.fullmatch, names) if match), default=0)
 
     def write_block(self, data: bytes) -> FilePosition:
         """Append a block; return where its data lies. Raises StoreError."""
         end = self._end(_block_name(self._file))
-        if end and end + HEAD_SIZE + len(data) > self._max_file_size:
+        if end and end + HEAD_SIZE + len(data) >= self._max_file_size:
             self._file += 1
         return FilePosition(self._file, self._append(_block_name(self._file), data))
 
@@ -78,6 +81,29 @@ class BlockFiles:
         if checksum != sha256d(previous_hash + data):
             raise _damaged(name, position.offset)
         return data
+
+    @property
+    def usage(self) -> int:
+        """Bytes of all block and undo files."""
+        return sum(tuple(self._ends.values()))  # a thread may be beginning a file
+
+    def size(self, file: int) -> int:
+        """Return the bytes of a block file and its undo file."""
+        return self._end(_block_name(file)) + self._end(_undo_name(file))
+
+    def finished(self) -> list[int]:
+        """Return the numbers of the block files that no block will be added to."""
+        numbers = (int(match[1]) for match in map(_BLOCK_FILE.fullmatch, tuple(self._ends)) if match)
+        return sorted(number for number in numbers if number != self._file)
+
+    def remove(self, files: Iterable[int]) -> None:
+        """Delete block files and their undo files, those that are there. Raises StoreError."""
+        for file in files:
+            for name in (_undo_name(file), _block_name(file)):
+                if self._ends.pop(name, None) is not None:
+                    self._unsynced.discard(name)
+                    self._disk.remove(name)
+            self._file = max(self._file, file + 1)  # a number is not used twice
 
     def records(self, name: str) -> Iterator[tuple[int, bytes]]:
         """Go through the blocks of any file of the folder: where their data lies, and the data. Raises StoreError."""
@@ -159,10 +185,7 @@ class BlockFiles:
         self._ends[name] = end
 
     def _end(self, name: str) -> int:
-        end = self._ends.get(name)
-        if end is None:
-            end = self._ends[name] = self._disk.size(name)
-        return end
+        return self._ends.get(name, 0)
 
     def _append(self, name: str, data: bytes, checksum: bytes = b"") -> int:
         end = self._end(name)

@@ -29,6 +29,8 @@ class Disk(Protocol):
 
     def truncate(self, name: str, size: int) -> None: ...
 
+    def remove(self, name: str) -> None: ...
+
     def sync(self, name: str) -> None: ...
 
 
@@ -74,6 +76,13 @@ class FolderDisk:
         with self._open(name, os.O_WRONLY) as handle:
             os.ftruncate(handle, size)
 
+    def remove(self, name: str) -> None:
+        path = self._path / name
+        try:
+            path.unlink()
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
+
     def sync(self, name: str) -> None:
         with self._open(name, os.O_RDONLY) as handle:
             os.fsync(handle)
@@ -105,6 +114,9 @@ class MemoryDisk:
 
     def truncate(self, name: str, size: int) -> None:
         del self._files[name][size:]
+
+    def remove(self, name: str) -> None:
+        del self._files[name]
 
     def sync(self, name: str) -> None:
         """Nothing to do."""

@@ -5,6 +5,11 @@ REINDEX = "start again with --reindex to rebuild all from the block files"
 REINDEX_CHAINSTATE = "start again with --reindex-chainstate to rebuild the coins from the blocks"
 """What mends damaged coins."""
 
+UNPRUNE = (
+    "You need to rebuild the database using -reindex to go back to unpruned mode.  This will redownload the entire "
+    "blockchain"
+)
+"""What Core says too."""
 
 DISK_FULL = "the disk is full: make room and start again, nothing that was accepted is lost"
 """What to do when there is no space left."""

@@ -75,8 +75,10 @@ class DataFolder:
         """Whether a reindex was begun and has not come so far that it need not begin again."""
         return (self.chainstate / _REINDEXING).exists()
 
-    def forget(self, *, block_index: bool) -> None:
+    def forget(self, *, block_index: bool, pruned: bool = False) -> None:
         """Remove the coins; with `block_index` also the index into the block files, undo files and other indexes.
+
+        With `pruned` block files behind a gap go too: their blocks lead nowhere without those that are gone.
 
         No database may be open. A crash in between leaves the mark of a reindex. Raises StoreError.
         """
@@ -87,8 +89,9 @@ class DataFolder:
                 for folder in (self.block_index, *(self.path / "indexes").iterdir()):
                     if folder.exists():
                         shutil.rmtree(folder)
-                for undo in self.blocks.glob("rev*.dat"):
-                    undo.unlink()
+                useless = [*self.blocks.glob("rev*.dat"), *(self._behind_a_gap() if pruned else ())]
+                for path in useless:
+                    path.unlink()
                 _sync_folder(self.blocks)
             for found in self.chainstate.iterdir():
                 if found.name not in {_MARKER, _REINDEXING}:
@@ -96,6 +99,11 @@ class DataFolder:
             _sync_folder(self.chainstate)
         except OSError as error:
             raise StoreError(f"{error.filename}: {error.strerror}") from error
+
+    def _behind_a_gap(self) -> list[Path]:
+        """Return the block files that are not numbered from 0 on without a gap."""
+        files = sorted(self.blocks.glob("blk?????.dat"))
+        return [path for number, path in enumerate(files) if path.name != f"blk{number:05}.dat"]
 
     def reindexed(self) -> None:
         """Note that the index into the block files is there again."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from altyn.consensus.block import Header
 from altyn.node.storage.blocks import FilePosition
 from altyn.node.storage.kv import KeyValue
-from altyn.node.storage.layout import HEADER, HEADER_KEY, HEADER_VALUE
+from altyn.node.storage.layout import HEADER, HEADER_KEY, HEADER_VALUE, PRUNED, PRUNED_KEY
 
 
 class HeaderRecord(NamedTuple):
@@ -27,9 +27,11 @@ class HeaderStore:
     def __init__(self, kv: KeyValue) -> None:
         self._kv = kv
 
-    def write(self, records: Iterable[HeaderRecord]) -> None:
-        """Write records over older ones, all at once."""
+    def write(self, records: Iterable[HeaderRecord], pruned: Iterable[int] = ()) -> None:
+        """Write records over older ones, all at once; with the numbers of block files that they need no longer."""
         with self._kv.batch() as batch:
+            for number in pruned:
+                batch.put(PRUNED_KEY.pack(PRUNED, number), b"")
             for record in records:
                 file, offset = record.block_position or (-1, 0)
                 undo_offset = record.undo_position.offset if record.undo_position else -1
@@ -45,6 +47,10 @@ class HeaderStore:
                         undo_offset,
                     ),
                 )
+
+    def pruned_files(self) -> list[int]:
+        """Return the numbers of all block files that were pruned."""
+        return [PRUNED_KEY.unpack(key)[1] for key, _ in self._kv.scan(PRUNED)]
 
     def __iter__(self) -> Iterator[HeaderRecord]:
         """Read all, by height: parents come before their children."""

@@ -2,6 +2,7 @@
 
 `blocks/index`
     h + height (4) + hash (32)  ->  header (80), status, transactions, file, offset, size, undo offset (4 each)
+    p + file (4)                ->  nothing: a block file that was pruned
 `chainstate`
     B                           ->  hash of the block the coins stand at (32)
     C + outpoint (36)           ->  height * 2 + is_coinbase (4), value (8), script
@@ -36,6 +37,9 @@ HEADER = b"h"
 HEADER_KEY = struct.Struct(">cI32s")
 HEADER_VALUE = struct.Struct("<80sIIiIIi")
 """`file` and `undo offset` are -1 where there is none; the undo lies in the file of the same number."""
+
+PRUNED = b"p"
+PRUNED_KEY = struct.Struct(">cI")
 
 COIN = b"C"
 _COIN_HEAD = struct.Struct("<Iq")

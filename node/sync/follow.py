@@ -110,6 +110,17 @@ class ChainSync:
         best, common = state.chain.best_known, state.chain.last_common
         return (best.height if best else -1), (common.height if common else -1)
 
+    def fetch(self, peer_id: int, entry: Entry) -> str | None:
+        """Ask the peer for a block, whoever else was asked; return why that cannot be (RPC: getblockfrompeer)."""
+        state = self._peers.get(peer_id)
+        if state is None:
+            return "Peer does not exist"
+        if not state.witness:
+            return "Pre-SegWit peer"
+        self._download.request(peer_id, entry, self._clock.now())
+        self._request(state, [entry])
+        return None
+
     def prefer_headers(self, peer: Peer) -> None:
         """Announce blocks to the peer by headers from now on (`sendheaders`)."""
         self._peers[peer.id].prefers_headers = True

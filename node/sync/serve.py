@@ -12,9 +12,11 @@ from altyn.node.chain.chain import Chain
 from altyn.node.chain.indexes import FilterIndex
 from altyn.node.chain.tree import Entry
 from altyn.node.offload import Offload
+from altyn.node.storage.errors import BlockNotStored
 from altyn.node.storage.filters import FilterRecord
 from altyn.node.sync.headers import PeerChain
 from altyn.p2p.errors import Disconnect
+from altyn.p2p.kinds import Permission
 from altyn.p2p.limits import MAX_CFILTER_HEADERS, MAX_HEADERS_RESULTS
 from altyn.p2p.messages import (
     CFCheckpoint,
@@ -44,6 +46,10 @@ CHECKPOINT_INTERVAL = 1000
 STALE_RELAY_AGE_LIMIT = 30 * 24 * 60 * 60
 """Seconds: older blocks beside the active chain are not given away, or nodes could be told apart by them."""
 _FILTERS_AT_A_TIME = 50
+LIMITED_BLOCKS = 288
+"""Blocks below its tip that a pruned node serves (BIP159)."""
+_RACE = 2
+"""Blocks more, since peers may be behind with ours."""
 
 FindTransaction = Callable[[bytes, bool], Transaction | None]
 """Finds a transaction that may be given to a peer, by txid or (True) by wtxid."""
@@ -93,6 +99,8 @@ class BlockServer:
         current = chain.next_active(chain.find_fork(message.locator))
         hashes: list[bytes] = []
         while current is not None and current.hash != message.stop:
+            if chain.pruner is not None and not self._will_stay(current):
+                break
             hashes.append(current.hash)
             if len(hashes) == MAX_BLOCKS_IN_INV:
                 self._continuations[peer.id] = current.hash
@@ -127,10 +135,14 @@ class BlockServer:
     async def _send_block(self, peer: Peer, item: Inventory) -> None:
         chain = self._chain
         entry = chain.tree.get(item.hash)
-        if entry is None or not entry.has_block or not self._may_be_given(entry):
+        if entry is None or not self._may_be_given(entry):
             log.debug("ignoring request for block %s from %s", item.hash[::-1].hex(), peer)
             return
-        raw = await self._offload(chain.read_block_bytes, entry)
+        self._check_limit(peer, entry)
+        try:
+            raw = await self._offload(chain.read_block_bytes, entry)
+        except BlockNotStored:
+            return
         if item.type == InventoryType.BLOCK:
             raw = await self._offload(strip_witnesses, raw)
         peer.send_raw("block", raw)
@@ -208,6 +220,21 @@ class BlockServer:
             log.debug("filters asked for are not indexed yet")
             return None
         return found
+
+    def _check_limit(self, peer: Peer, entry: Entry) -> None:
+        """End the conversation where a pruned node is asked for older blocks than it serves.
+
+        The peer must not wait for an answer; nor be told how far blocks are pruned (Core: ProcessGetBlockData).
+        """
+        chain = self._chain
+        too_old = chain.pruner is not None and chain.tip.height - entry.height > LIMITED_BLOCKS + _RACE
+        if too_old and Permission.NO_BAN not in peer.permissions:
+            raise Disconnect("block request below NODE_NETWORK_LIMITED threshold")
+
+    def _will_stay(self, entry: Entry) -> bool:
+        """Whether a pruned node has the block and is likely to have it for another hour (Core: getblocks)."""
+        kept = LIMITED_BLOCKS - 3600 // self._chain.network.target_spacing
+        return entry.has_block and entry.height > self._chain.tip.height - kept
 
     def _may_be_given(self, entry: Entry) -> bool:
         """Whether a block or header may be given to anyone who asks (Core: BlockRequestAllowed)."""

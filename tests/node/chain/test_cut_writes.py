@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 from crash_scenario import NETWORK, Scenario, go_on, opened, play
-from crash_stores import Batched, Machine, Reached, Step, Synced, Written
+from crash_stores import Batched, Machine, Reached, Removed, Step, Synced, Written
 from node_chain_tools import coins_of
 
 CASES = {"quick": 300, "slow": 5_000, "exhaustive": 1 << 30}[os.environ.get("ALTYN_EFFORT", "quick")]
@@ -26,10 +26,10 @@ def scenario() -> Scenario:
     return Scenario()
 
 
-async def recorded(scenario: Scenario) -> list[Step]:
+async def recorded(scenario: Scenario, *, prunes: bool = False) -> list[Step]:
     """Return all that the scenario writes."""
     machine = Machine.new()
-    async with opened(machine) as chain:
+    async with opened(machine, prunes=prunes) as chain:
         journal = machine.journal
         await play(scenario, chain)
     return journal
@@ -67,9 +67,13 @@ def some(journal: list[Step], chance: random.Random) -> list[Crash]:
     return sorted(chosen, key=every.index)
 
 
-async def check(machine: Machine, scenario: Scenario, floor: bytes, chance: random.Random, again: bool) -> None:
+async def check(
+    machine: Machine, scenario: Scenario, floor: bytes, chance: random.Random, *, again: bool, prunes: bool
+) -> None:
     """Start after a crash: the tip is at least `floor`, the coins are its own, and sync goes on to the end."""
-    async with opened(machine) as chain:
+    async with opened(machine, prunes=prunes) as chain:
+        gone = set(chain._stores.headers.pruned_files())
+        assert not any(int(name[3:8]) in gone for name in machine.disk.names())
         assert scenario.height(chain.tip.hash) >= scenario.height(floor)
         assert coins_of(chain) == scenario.coins(chain.tip.hash)
         if again:  # what was found is written now, and must not be lost any more
@@ -77,19 +81,21 @@ async def check(machine: Machine, scenario: Scenario, floor: bytes, chance: rand
             reached = chain.tip.hash
             machine = machine.copied()
             machine.disk.lose(chance, 0)
-            await check(machine, scenario, reached, chance, again=False)
+            await check(machine, scenario, reached, chance, again=False, prunes=prunes)
             return
         await go_on(scenario, chain)
     machine.disk.lose(chance, 0)
-    async with opened(machine) as chain:
+    async with opened(machine, prunes=prunes) as chain:
         assert chain.tip.hash == scenario.last.hash
         assert coins_of(chain) == scenario.coins(chain.tip.hash)
         assert chain.read_spent(chain.tip)
 
 
 @pytest.mark.timeout(1200)
-async def test_a_crash_at_any_write_loses_nothing(scenario: Scenario) -> None:
-    journal = await recorded(scenario)
+@pytest.mark.parametrize("prunes", [False, True], ids=["keeps all blocks", "prunes"])
+async def test_a_crash_at_any_write_loses_nothing(scenario: Scenario, prunes: bool) -> None:
+    journal = await recorded(scenario, prunes=prunes)
+    assert any(isinstance(step, Removed) for step in journal) is prunes
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
     machine, done = Machine.new(), 0
@@ -111,7 +117,7 @@ async def test_a_crash_at_any_write_loses_nothing(scenario: Scenario) -> None:
             fork.disk.lose(chance, crash.sector)
         floor = reached if crash.sector is None else written
         try:
-            await check(fork, scenario, floor, chance, again=chance.random() < 0.5)
+            await check(fork, scenario, floor, chance, again=chance.random() < 0.5, prunes=prunes)
         except Exception as error:
             raise AssertionError(f"{crash} before {journal[crash.steps : crash.steps + 1]}, seed {seed}") from error
 

@@ -6,9 +6,11 @@ from core_framework import ARGUMENTS, CONFIG
 
 import altyn.node
 from altyn.consensus.networks import REGTEST, SIGNET
+from altyn.node.chain.prune import MANUAL, PruneOptions
+from altyn.node.full import connection_settings, prune_options
 from altyn.node.settings import ALTYN_STYLE, OPTIONS, Settings, SettingsError, load
 from altyn.p2p.addresses import Endpoint
-from altyn.p2p.kinds import Permission
+from altyn.p2p.kinds import Permission, Services
 from altyn.p2p.permissions import Door, permission_names
 
 CONTRACT = """
@@ -148,10 +150,10 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_the_file_says_in_vain_becomes_a_warning(tmp_path: Path) -> None:
-    settings = configured(tmp_path, "nonsense=1\nprune=550\n[elsewhere]\npar=1\n")
+    settings = configured(tmp_path, "nonsense=1\nmaxorphantx=5\n[elsewhere]\npar=1\n")
     assert "Ignoring unknown configuration value nonsense" in settings.warnings
     assert "Section [elsewhere] is not recognized." in settings.warnings
-    assert "Option -prune has no effect here" in settings.warnings
+    assert "Option -maxorphantx has no effect here" in settings.warnings
 
 
 @pytest.mark.parametrize(
@@ -245,3 +247,28 @@ def test_every_declared_option_is_read_by_the_node() -> None:
     looked_up = {"regtest", "signet", "testnet", "testnet4", "includeconf"}  # by the words of a table in `settings`
     fields = [name.replace("-", "_") for name in OPTIONS if name not in looked_up]
     assert [name for name in fields if not re.search(rf"\.{name}\b", source)] == []
+
+
+def test_pruning_is_asked_for_as_in_core() -> None:
+    for arguments, text in (
+        (["-prune=-1"], "Prune cannot be configured with a negative value."),
+        (["-prune=549"], "Prune configured below the minimum of 550 MiB.  Please use a higher number."),
+        (["-prune=1", "-txindex"], "Prune mode is incompatible with -txindex."),
+        (
+            ["-prune=550", "-reindex-chainstate"],
+            "Prune mode is incompatible with -reindex-chainstate. Use full -reindex instead.",
+        ),
+    ):
+        assert refusal(*arguments) == text
+    assert prune_options(load(["-txindex"])) is None
+    assert prune_options(load(["-prune=1"])) == PruneOptions(MANUAL, after=100_000)
+    small = load(["-prune=550", "-fastprune", "-regtest"])
+    assert prune_options(small) == PruneOptions(550 << 20, step=16 << 10, after=100)
+    assert load(["-regtest"]).network.prune_after_height == 1000
+
+
+def test_a_pruned_node_does_not_promise_old_blocks() -> None:
+    assert connection_settings(load([]), encrypts=False).services & Services.NETWORK
+    pruned = Services(connection_settings(load(["-prune=1"]), encrypts=False).services)
+    assert pruned & Services.NETWORK_LIMITED
+    assert not pruned & Services.NETWORK
