@@ -30,6 +30,7 @@ from altyn.node.rpc.signing import SigningMethods
 from altyn.node.rpc.sources import ChainBlocks, IndexedTransactions, PeerBlocks, size_of_coins
 from altyn.node.rpc.statistics import StatisticsMethods
 from altyn.node.rpc.waiting import WaitingMethods
+from altyn.node.rpc.wire import WireMethods
 from altyn.node.settings import Settings
 from altyn.p2p.connections import Connections
 
@@ -54,6 +55,7 @@ DECLARED: Mapping[str, Method] = {
         GenerateMethods,
         NetworkMethods,
         BanMethods,
+        WireMethods,
         ControlMethods,
         LightMethods,
     )
@@ -104,6 +106,7 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
         GenerateMethods(mempool, node.templates, node.miner, node.secp),
         _network_methods(node.connections, sync_state, node.settings),
         BanMethods(node.connections, node.clock, node.settings.bantime),
+        _wire_methods(node.connections, node.settings),
         ControlMethods(methods, node.network, clock, program, node.events),
     ]
 
@@ -118,6 +121,7 @@ def light_groups(node: LightNode, methods: MethodTable, clock: MockableClock, pr
         LightMethods(node, blocks),
         _network_methods(node.connections, lambda peer_id: SyncState(), node.settings),
         BanMethods(node.connections, node.clock, node.settings.bantime),
+        _wire_methods(node.connections, node.settings),
         ControlMethods(methods, node.network, clock, program, node.events),
     ]
 
@@ -133,3 +137,7 @@ def _network_methods(
         relay_feerate=settings.minrelaytxfee,
         incremental_feerate=settings.incrementalrelayfee,
     )
+
+
+def _wire_methods(connections: Connections, settings: Settings) -> WireMethods:
+    return WireMethods(connections, settings.network, connect_timeout=settings.timeout / 1000)

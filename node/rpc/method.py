@@ -405,10 +405,10 @@ class MethodTable:
         return "\n\n".join("\n".join((f"== {name} ==", *lines)) for name, lines in sorted(by_category.items()))
 
 
-def refuse_with_help(function: Callable[..., Any]) -> NoReturn:
+def refuse_with_help(function: Callable[..., Any], code: int = MISC_ERROR) -> NoReturn:
     """Refuse a call whose words make no sense as Core does: with the help of the method. Raises RpcError."""
     declared: Method = function.__rpc__  # type: ignore[attr-defined]  # set by `method`
-    raise RpcError(MISC_ERROR, declared.help())
+    raise RpcError(code, declared.help())
 
 
 def declared_methods(group: type) -> list[Method]:

@@ -1,7 +1,5 @@
 """Methods about peers."""
 
-import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -17,16 +15,14 @@ from altyn.node.rpc.errors import (
     RpcError,
 )
 from altyn.node.rpc.method import Flag, Json, Number, Text, method, refuse_with_help
+from altyn.node.rpc.wire import dial_once
 from altyn.p2p.addresses import Endpoint
 from altyn.p2p.connections import Connections
-from altyn.p2p.errors import Disconnect
-from altyn.p2p.kinds import Services
+from altyn.p2p.kinds import PeerKind, Services
 from altyn.p2p.limits import PROTOCOL_VERSION
 from altyn.p2p.netgroups import NOT_ROUTABLE, address_of, network_name
 from altyn.p2p.peer import Peer
 from altyn.p2p.permissions import permission_names
-
-log = logging.getLogger(__name__)
 
 CLIENT_VERSION = 280100
 """The version of Core whose RPC this is: clients choose by it what they may ask."""
@@ -144,20 +140,13 @@ class NetworkMethods:
         except ValueError as error:
             raise RpcError(CLIENT_INVALID_IP_OR_SUBNET, f"Error: Invalid address {node}") from error
         if command == "onetry":
-            await self._try(endpoint, v2transport)
+            within = self._connect_timeout
+            await dial_once(self._connections, endpoint, PeerKind.MANUAL, v2=v2transport, within=within)
         elif command == "add":
             if not self._connections.add_node(*endpoint, v2=v2transport, name=node):
                 raise RpcError(CLIENT_NODE_ALREADY_ADDED, "Error: Node already added")
         elif not self._connections.remove_node(*endpoint):
             raise RpcError(CLIENT_NODE_NOT_ADDED, "Error: Node could not be removed. It has not been added previously.")
-
-    async def _try(self, endpoint: Endpoint, v2: bool | None) -> None:
-        """Dial once; that nobody is there is no error of the call (Core)."""
-        try:
-            async with asyncio.timeout(self._connect_timeout):
-                await self._connections.connect(*endpoint, v2=v2)
-        except (OSError, Disconnect) as error:
-            log.info("connection to %s failed: %s", endpoint, error or "timed out")
 
     @method(
         "Network",
@@ -204,8 +193,8 @@ class NetworkMethods:
 
 
 def peer_form(peer: Peer, sync: SyncState) -> dict[str, Json]:
-    """Show a peer (Core: getpeerinfo); before the end of its handshake nothing is known of what it says there."""
-    features = peer.features if peer.ready.is_set() else None
+    """Show a peer (Core: getpeerinfo); before its version message nothing is known of what it says there."""
+    features = peer.introduction
     stats = peer.stats
     services = features.services if features else 0
     form: dict[str, Json] = {"id": peer.id, "addr": str(peer.address), "addrbind": str(peer.bound_address)}
