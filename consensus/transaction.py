@@ -18,6 +18,7 @@ _read_value = struct.Struct("<qB").unpack_from
 _new = tuple.__new__
 """Half the price of calling a NamedTuple."""
 _OUTPOINT_SIZE = 36
+_INDEXES = [_U32.pack(index) for index in range(16)]
 _NULL_INDEX = b"\xff\xff\xff\xff"
 
 
@@ -249,6 +250,12 @@ class Transaction:
     def outpoint(self, index: int) -> OutPoint:
         """Return the reference to output `index` of this transaction."""
         return OutPoint(self.txid + _U32.pack(index))
+
+    def outpoints(self) -> list[OutPoint]:
+        """Return the references to all outputs of this transaction, in order."""
+        txid, count = self.txid, len(self.outputs)
+        indexes = _INDEXES if count <= len(_INDEXES) else map(_U32.pack, range(count))
+        return [OutPoint(txid + index) for _, index in zip(self.outputs, indexes, strict=False)]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Transaction) and self.raw == other.raw

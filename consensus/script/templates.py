@@ -27,6 +27,7 @@ ANCHOR_PROGRAM = bytes.fromhex("4e73")
 
 _P2PKH_HEAD = bytes((OP_DUP, OP_HASH160, 20))
 _P2PKH_TAIL = bytes((OP_EQUALVERIFY, OP_CHECKSIG))
+_RETURN = bytes((OP_RETURN,))
 _P2SH_HEAD = bytes((OP_HASH160, 20))
 
 
@@ -148,7 +149,7 @@ def is_push_only(script: bytes) -> bool:
 
 def is_unspendable(script_pubkey: bytes) -> bool:
     """Whether the output can never be spent, so that it is no coin (Core: CScript::IsUnspendable)."""
-    return script_pubkey[:1] == bytes((OP_RETURN,)) or len(script_pubkey) > 10_000
+    return script_pubkey[:1] == _RETURN or len(script_pubkey) > 10_000
 
 
 def p2pk(public_key: bytes) -> bytes:

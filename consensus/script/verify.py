@@ -41,6 +41,7 @@ from altyn.consensus.script.opcodes import (
     OP_CHECKMULTISIGVERIFY,
     OP_CHECKSIG,
     OP_CHECKSIGVERIFY,
+    OP_PUSHDATA1,
     OP_SUCCESSES,
     push,
     script_operations,
@@ -271,6 +272,11 @@ def legacy_sigops(script: bytes, *, accurate: bool = False) -> int:
     OP_CHECKMULTISIG counts as many as the number before it says if `accurate`, else, and where none stands there, 20.
     Counting ends at a push that the script ends in.
     """
+    position, size = 0, len(script)
+    while position < size and script[position] < OP_PUSHDATA1:
+        position += script[position] + 1
+    if position >= size:  # short pushes and nothing else, as in most inputs
+        return 0
     count = 0
     before = -1
     try:

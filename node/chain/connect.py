@@ -51,11 +51,9 @@ def connect_block(
     if parent is None:
         raise ValueError("genesis is never connected: nobody can spend its coinbase")
     made = {tx.txid for tx in block.transactions}
-    wanted = [
-        txin.prevout for tx in block.transactions[1:] for txin in tx.inputs if bytes(txin.prevout[:32]) not in made
-    ]
+    wanted = [prevout for tx in block.transactions[1:] for prevout, _, _, _ in tx.inputs if prevout[:32] not in made]
     if needs_bip30_check(entry.hash, parent, network):
-        wanted += [tx.outpoint(index) for tx in block.transactions for index in range(len(tx.outputs))]
+        wanted += [outpoint for tx in block.transactions for outpoint in tx.outpoints()]
     result = block_script_checks(block, coins.many(wanted), parent, network, with_scripts=with_scripts)
     coinbase_id = block.transactions[0].txid
     created = {outpoint: encode_coin(coin) for outpoint, coin in result.created.items()}

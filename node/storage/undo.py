@@ -10,11 +10,14 @@ from altyn.consensus.transaction import Coin, TxOut
 
 _SPECIAL_SCRIPTS = 6
 _MAX_SCRIPT_SIZE = 10_000
+_DIGITS = [bytes((digit,)) for digit in range(0x80)]
 
 
 def write_varint(number: int) -> bytes:
     """Encode a number in base 128, most significant digit first, each but the last counting from one (Core: VARINT)."""
-    digits = bytearray([number & 0x7F])
+    if number <= 0x7F:
+        return _DIGITS[number]
+    digits = bytearray((number & 0x7F,))
     while number > 0x7F:
         number = (number >> 7) - 1
         digits.append(number & 0x7F | 0x80)

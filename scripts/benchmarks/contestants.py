@@ -157,12 +157,12 @@ async def serve(port: int, folder: Path) -> None:
         await node.run()
 
 
-def kernel(path: Path, folder: Path) -> None:
-    """Have libbitcoinkernel import a block file with one worker thread beside its own."""
+def kernel(path: Path, workers: int, folder: Path) -> None:
+    """Have libbitcoinkernel import a block file with worker threads beside its own."""
     pbk: Any = importlib.import_module("pbk")  # here, for the others shall not pay for it
     pbk.disable_log_category(pbk.LogCategory.ALL)
     options = pbk.ChainstateManagerOptions(pbk.make_context(pbk.ChainType.REGTEST), str(folder), str(folder / "blocks"))
-    options.set_worker_threads_num(1)
+    options.set_worker_threads_num(workers)
     manager = pbk.ChainstateManager(options)
     height = sum(1 for _ in blocks_of(path)) - 1
     manager.import_blocks([path])
@@ -182,4 +182,4 @@ def main() -> None:
         case "serve":
             asyncio.run(serve(int(arguments[0]), folder))
         case "kernel":
-            kernel(Path(arguments[0]), folder)
+            kernel(Path(arguments[0]), int(arguments[1]), folder)
