@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from altyn.consensus import secp256k1
+from altyn.consensus.encoding import EncodingError
 from altyn.node.chain.caches import CachedSecp256k1, ScriptCache
 from altyn.node.chain.chain import Chain, ChainOptions
 from altyn.node.chain.import_file import import_file
@@ -30,6 +31,7 @@ from altyn.node.lifetime import (
 from altyn.node.mempool.accept import Acceptance
 from altyn.node.mempool.follow import ChainFollower
 from altyn.node.mempool.packages import PackageAcceptance
+from altyn.node.mempool.persist import FILE_NAME, MempoolFile
 from altyn.node.mempool.policy import PolicyLimits
 from altyn.node.mempool.pool import Mempool
 from altyn.node.mining.miner import Miner
@@ -88,6 +90,9 @@ class FullNode:
         signatures = CachedSecp256k1(secp, surroundings.random.randbytes(32), CACHE_BYTES)
         self.acceptance = Acceptance(chain, self.mempool, writer, offload, signatures, chain.verifier.cache)
         self.packages = PackageAcceptance(self.acceptance)
+        self.mempool_file = MempoolFile(
+            self.acceptance, offload, surroundings.random, masked=not settings.persistmempoolv1
+        )
         chain.add_listener(ChainFollower(self.mempool, self.acceptance))
         room = Room(weight=settings.blockmaxweight)
         self.templates = ChainTemplates(chain, self.mempool, writer, clock, secp, room)
@@ -118,6 +123,7 @@ class FullNode:
             rng=surroundings.random,
             ellswift=ellswift,
         )
+        self._keeps_mempool = settings.persistmempool and not surroundings.in_memory
         self._told_to_stop = asyncio.Event()
 
     @classmethod
@@ -179,6 +185,7 @@ class FullNode:
                 node.events.subscribe(node._watch_height)
                 yield node
             log.info("shutdown: peers are gone, writing the chain")
+            await node._save_mempool()
 
     async def run(self) -> None:
         """Return when the node is told to stop."""
@@ -191,6 +198,20 @@ class FullNode:
     async def _import_files(self) -> None:
         for name in self.settings.loadblock:
             await import_file(Path(name), self.chain, self.offload)
+        path = self.settings.folder / FILE_NAME
+        if self._keeps_mempool and path.exists():
+            try:
+                await self.mempool_file.load(path)
+            except (OSError, EncodingError) as error:
+                log.warning("Failed to deserialize mempool data on file: %s. Continuing anyway.", error)
+        self.mempool.loaded = True
+
+    async def _save_mempool(self) -> None:
+        if self._keeps_mempool and self.mempool.loaded:
+            try:
+                await self.mempool_file.save(self.settings.folder / FILE_NAME)
+            except OSError as error:
+                log.warning("Failed to dump mempool: %s. Continuing anyway.", error)
 
     def _save_bans(self) -> None:
         self.files.save(BANS, self.connections.bans.as_json(int(self.clock.now())))

@@ -48,7 +48,7 @@ blockversion capturemessages changetype checkaddrman checkblockindex checkblocks
 deprecatedrpc disablewallet discover dns dnsseed externalip fallbackfee fixedseeds forcednsseed
 i2pacceptincoming keypool listenonion logips loglevel loglevelalways logsourcelocations maxapsfee maxorphantx
 maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget mintxfee natpmp onlynet paytxfee peerbloomfilters
-persistmempool printpriority proxyrandomize rest rpcdoccheck seednode settings
+printpriority proxyrandomize rest rpcdoccheck seednode settings
 shutdownnotify spendzeroconfchange startupnotify stopafterblockimport test torcontrol txconfirmtarget txreconciliation
 unsafesqlitesync upnp vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains
 zmqpubhashblock zmqpubhashblockhwm zmqpubhashtx zmqpubhashtxhwm
@@ -192,8 +192,12 @@ class Settings:
     peerblockfilters: bool = option(False, "Serve compact filters to peers (BIP157)", group="Peers", common=True)
 
     # Mempool policy
-    maxmempool: int = option(300, "Size of the mempool, MB", group="Mempool", common=True)
+    maxmempool: int = option(
+        300, "Size of the mempool, MB, as Core counts; Python takes twice that", group="Mempool", common=True
+    )
     mempoolexpiry: int = option(336, "Age at which transactions leave the mempool, hours", group="Mempool")
+    persistmempool: bool = option(True, "Save the mempool at the end and load it at the start", group="Mempool")
+    persistmempoolv1: bool = option(False, "Save it in the older form, which is not masked", group="Mempool")
     mempoolfullrbf: bool = option(True, "Let transactions be replaced that do not signal it", group="Mempool")
     minrelaytxfee: int = option(1000, "Least feerate", group="Mempool", parse=parse_amount, value_name="coins/kvB")
     incrementalrelayfee: int = option(

@@ -58,6 +58,8 @@ class Terms:
     """Its fee is judged, and what it replaces is paid for, together with that of others."""
     trim: bool = True
     """The mempool is kept within its bounds at once."""
+    time: int = 0
+    """When it came, in seconds; 0 for now."""
 
 
 ALONE = Terms()
@@ -187,7 +189,7 @@ class Acceptance:
         entry = MempoolEntry(
             tx,
             fee=fee,
-            time=int(mempool.clock.now()),
+            time=terms.time or int(mempool.clock.now()),
             height=tip.height,
             sequence=0 if terms.returned else mempool.sequence,
             sigop_cost=cost,

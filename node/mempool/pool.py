@@ -8,7 +8,7 @@ from operator import attrgetter
 from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.transaction import Coin, OutPoint, Transaction
 from altyn.node.events import Events
-from altyn.node.mempool.entry import MempoolEntry, RemovalReason, TransactionAdded, TransactionRemoved
+from altyn.node.mempool.entry import LINK_MEMORY, MempoolEntry, RemovalReason, TransactionAdded, TransactionRemoved
 from altyn.node.mempool.policy import (
     EXTRA_DESCENDANT_SIZE,
     TRUC_VERSION,
@@ -32,7 +32,7 @@ _children: Callable[[MempoolEntry], set[bytes]] = attrgetter("children")
 class Mempool:
     """Unconfirmed transactions that depend only on the active chain and on each other, and never conflict.
 
-    Changed only by Acceptance and ChainFollower, in the writer; read by anybody on the event loop.
+    Filled and emptied only by Acceptance and ChainFollower, in the writer; read by anybody on the event loop.
     """
 
     def __init__(self, limits: PolicyLimits, clock: Clock, events: Events) -> None:
@@ -46,7 +46,11 @@ class Mempool:
         self.total_vsize = 0
         self.total_fee = 0
         self.usage = 0
-        """Bytes of memory, estimated."""
+        """Bytes of memory, as `memory_of` counts them."""
+        self.unbroadcast: set[bytes] = set()
+        """Txids of those that were submitted here and that no peer has taken yet."""
+        self.loaded = False
+        """Whether what the last run left on the disk has been taken up."""
         self._entries: dict[bytes, MempoolEntry] = {}
         self._by_wtxid: dict[bytes, MempoolEntry] = {}
         self._spenders: dict[OutPoint, MempoolEntry] = {}
@@ -269,7 +273,7 @@ class Mempool:
         self._restamp(entry)
         self.total_vsize += entry.vsize
         self.total_fee += entry.fee
-        self.usage += entry.memory
+        self.usage += entry.memory + LINK_MEMORY * (len(entry.parents) + len(entry.children))
         self.changes += 1
         heapq.heappush(self._ages, (entry.time, txid))
         self.events.publish(TransactionAdded(entry, self._next_sequence()))
@@ -306,7 +310,8 @@ class Mempool:
                 del self._spenders[txin.prevout]
             self.total_vsize -= entry.vsize
             self.total_fee -= entry.fee
-            self.usage -= entry.memory
+            self.usage -= entry.memory + LINK_MEMORY * (len(entry.parents) + len(entry.children - leaving))
+            self.unbroadcast.discard(entry.txid)
         self._compact()
         self.changes += len(removed)
         for entry in removed:

@@ -17,7 +17,7 @@ from altyn.node.rpc.generate import GenerateMethods
 from altyn.node.rpc.indexes import IndexMethods
 from altyn.node.rpc.json_forms import Forms
 from altyn.node.rpc.light import LightMethods, PeerGate
-from altyn.node.rpc.mempool import MempoolGate, MempoolMethods, SendMethods
+from altyn.node.rpc.mempool import MempoolMethods
 from altyn.node.rpc.messages import MessageMethods
 from altyn.node.rpc.method import Method, MethodTable, declared_methods
 from altyn.node.rpc.mining import MiningMethods
@@ -29,6 +29,7 @@ from altyn.node.rpc.scans import ScanMethods
 from altyn.node.rpc.signing import SigningMethods
 from altyn.node.rpc.sources import ChainBlocks, IndexedTransactions, PeerBlocks, size_of_coins
 from altyn.node.rpc.statistics import StatisticsMethods
+from altyn.node.rpc.submission import MempoolGate, PackageMethods, SendMethods
 from altyn.node.rpc.waiting import WaitingMethods
 from altyn.node.rpc.wire import WireMethods
 from altyn.node.settings import Settings
@@ -46,6 +47,7 @@ DECLARED: Mapping[str, Method] = {
         ScanMethods,
         IndexMethods,
         SendMethods,
+        PackageMethods,
         MempoolMethods,
         RawTransactionMethods,
         SigningMethods,
@@ -97,7 +99,8 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
         ScanMethods(chain, forms, node.secp, node.offload),
         IndexMethods(chain, mempool, node.network, node.offload),
         SendMethods(MempoolGate(chain, mempool, node.acceptance, node.sync.offer)),
-        MempoolMethods(mempool, node.packages, node.sync.offer),
+        PackageMethods(node.packages, mempool, node.sync.offer),
+        MempoolMethods(mempool, node.mempool_file, chain, node.settings.folder),
         RawTransactionMethods(chain, mempool, blocks, forms, index),
         SigningMethods(node.network, node.secp, find_outputs),
         DescriptorMethods(forms, node.secp),

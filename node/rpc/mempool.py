@@ -1,119 +1,49 @@
-"""Methods about the mempool: what is in it, and the way in."""
+"""Methods about what is in the mempool."""
 
 import logging
-from collections.abc import Callable, Iterator
-from typing import Annotated, Protocol
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
 
-from altyn.consensus.errors import Fault, ValidationError
-from altyn.consensus.limits import COIN
-from altyn.consensus.script.templates import is_unspendable
-from altyn.consensus.transaction import Transaction
+from altyn.consensus.encoding import EncodingError
 from altyn.node.chain.chain import Chain
-from altyn.node.mempool.accept import Acceptance
 from altyn.node.mempool.entry import MempoolEntry
-from altyn.node.mempool.packages import MAX_PACKAGE_COUNT, PackageAcceptance, PackageResult, Verdict, is_tree
-from altyn.node.mempool.policy import fee_of_size
+from altyn.node.mempool.persist import FILE_NAME, MempoolFile
 from altyn.node.mempool.pool import Mempool
 from altyn.node.rpc.amounts import Amount
 from altyn.node.rpc.errors import (
-    DESERIALIZATION_ERROR,
+    CLIENT_IN_INITIAL_DOWNLOAD,
+    INVALID_ADDRESS_OR_KEY,
     INVALID_PARAMETER,
-    VERIFY_ALREADY_IN_UTXO_SET,
-    VERIFY_ERROR,
-    VERIFY_REJECTED,
+    MISC_ERROR,
     RpcError,
 )
 from altyn.node.rpc.json_forms import display
 from altyn.node.rpc.json_text import LazyObject
-from altyn.node.rpc.method import Array, Coins, Flag, Json, Text, expect_type, method
-from altyn.node.rpc.transactions import decode_transaction, has_valid_operations
+from altyn.node.rpc.method import Flag, Hash, Json, Number, Object, Parameter, Text, expect_type, method
 
 log = logging.getLogger(__name__)
 
-DEFAULT_MAX_FEERATE = Amount(COIN // 10)
-NOTHING_BURNT = Amount(0)
-_BURNED = "Unspendable output exceeds maximum configured by user (maxburnamount)"
-_TOO_EXPENSIVE = "Fee exceeds maximum configured by user (e.g. -maxtxfee, maxfeerate)"
+_ENTRY_FORM = """vsize, weight, time, height, descendantcount, descendantsize, ancestorcount, ancestorsize, wtxid,
+          fees {base, modified, ancestor, descendant}, depends, spentby, bip125-replaceable, unbroadcast"""
+_FAMILY_RESULT = f"""
+        verbose = false: a list of txids
+        verbose = true: an object with, for each txid: {_ENTRY_FORM}"""
 
-MaxFeerate = Annotated[
-    int,
-    Coins(
-        "Reject transactions whose fee rate is higher than the specified value, expressed in BTC/kvB. "
-        "Fee rates larger than 1BTC/kvB are rejected. Set to 0 to accept any fee rate."
-    ),
-]
-MaxBurn = Annotated[
-    int,
-    Coins(
-        "Reject transactions with provably unspendable outputs (e.g. 'datacarrier' outputs that use the "
-        "OP_RETURN opcode) greater than the specified value, expressed in BTC."
-    ),
-]
-
-
-class Gate(Protocol):
-    """Where transactions enter the network: the mempool of a full node, the peers of a light one."""
-
-    async def send(self, tx: Transaction, max_feerate: int) -> None:
-        """Let the network have `tx`; `max_feerate` in satoshis per kvB, 0 for any. Raises RpcError."""
-        ...
-
-
-class SendMethods:
-    """The way into the network."""
-
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
-
-    @method("Rawtransactions", result='"hex"    (string) The transaction hash in hex', example='"signedhex"')
-    async def sendrawtransaction(
-        self,
-        hexstring: Annotated[str, Text("The hex string of the raw transaction")],
-        maxfeerate: MaxFeerate = DEFAULT_MAX_FEERATE,
-        maxburnamount: MaxBurn = NOTHING_BURNT,
-    ) -> str:
-        """Submit a raw transaction (serialized, hex-encoded) to local node and network."""
-        tx = _parse(hexstring)
-        _check_burn(tx, maxburnamount)
-        _check_feerate(maxfeerate)
-        await self._gate.send(tx, maxfeerate)
-        return display(tx.txid)
-
-
-class MempoolGate:
-    """Into the mempool of a full node, and from there to its peers (Core: BroadcastTransaction)."""
-
-    def __init__(
-        self, chain: Chain, mempool: Mempool, acceptance: Acceptance, offer: Callable[[Transaction], None]
-    ) -> None:
-        """`offer` announces a transaction of the mempool to peers."""
-        self._chain = chain
-        self._mempool = mempool
-        self._acceptance = acceptance
-        self._offer = offer
-
-    async def send(self, tx: Transaction, max_feerate: int) -> None:
-        """Let `tx` into the mempool, if it is not there, and announce it. Raises RpcError."""
-        if any(self._chain.coins.get(tx.outpoint(index)) is not None for index in range(len(tx.outputs))):
-            raise RpcError(VERIFY_ALREADY_IN_UTXO_SET, "Transaction outputs already in utxo set")
-        waiting = self._mempool.get(tx.txid)
-        if waiting is None:
-            try:
-                waiting = (await self._acceptance.accept(tx, max_feerate=max_feerate)).entry
-            except ValidationError as error:
-                log.debug("%s was not accepted: %s", display(tx.txid), error)
-                raise _refusal(error) from error
-        self._offer(waiting.tx)
+NO_OPTIONS: dict[str, Json] = {}
+Txid = Annotated[bytes, Hash("The transaction id (must be in mempool)")]
+Verbose = Annotated[bool, Flag("True for a json object, false for array of transaction ids")]
 
 
 class MempoolMethods:
     """The mempool of a full node."""
 
-    def __init__(self, mempool: Mempool, packages: PackageAcceptance, offer: Callable[[Transaction], None]) -> None:
-        """`offer` announces a transaction of the mempool to peers."""
+    def __init__(self, mempool: Mempool, file: MempoolFile, chain: Chain, folder: Path) -> None:
+        """`folder` is where the mempool is saved."""
         self._mempool = mempool
-        self._packages = packages
-        self._offer = offer
+        self._file = file
+        self._chain = chain
+        self._folder = folder
 
     @method(
         "Blockchain",
@@ -125,7 +55,7 @@ class MempoolMethods:
         """Returns details on the active state of the TX memory pool."""
         mempool, limits = self._mempool, self._mempool.limits
         return {
-            "loaded": True,
+            "loaded": self._mempool.loaded,
             "size": len(mempool),
             "bytes": mempool.total_vsize,
             "usage": mempool.usage,
@@ -134,7 +64,7 @@ class MempoolMethods:
             "mempoolminfee": Amount(mempool.required_feerate()),
             "minrelaytxfee": Amount(limits.min_relay_feerate),
             "incrementalrelayfee": Amount(limits.incremental_relay_feerate),
-            "unbroadcastcount": 0,
+            "unbroadcastcount": len(mempool.unbroadcast),
             "fullrbf": limits.full_rbf,
         }
 
@@ -142,15 +72,13 @@ class MempoolMethods:
         "Blockchain",
         result="""
         verbose = false: a list of txids
-        verbose = true: an object with, for each txid: vsize, weight, time, height, descendantcount, descendantsize,
-          ancestorcount, ancestorsize, wtxid, fees {base, modified, ancestor, descendant}, depends, spentby,
-          bip125-replaceable, unbroadcast
+        verbose = true: an object with, for each txid, what getmempoolentry says of it
         mempool_sequence = true: an object with txids and mempool_sequence""",
         example="true",
     )
     def getrawmempool(
         self,
-        verbose: Annotated[bool, Flag("True for a json object, false for array of transaction ids")] = False,
+        verbose: Verbose = False,
         mempool_sequence: Annotated[
             bool,
             Flag("If verbose=false, returns a json object with transaction list and mempool sequence number attached."),
@@ -160,14 +88,18 @@ class MempoolMethods:
         if verbose and mempool_sequence:
             raise RpcError(INVALID_PARAMETER, "Verbose results cannot contain mempool sequence values.")
         if verbose:
-            return LazyObject(self._entries())
+            return self._forms(entry.txid for entry in self._mempool.sorted_entries())
         txids = [display(entry.txid) for entry in self._mempool.sorted_entries()]
         return {"txids": txids, "mempool_sequence": self._mempool.sequence} if mempool_sequence else txids
 
-    def _entries(self) -> Iterator[tuple[str, Json]]:
-        for entry in self._mempool.sorted_entries():
-            if entry.txid in self._mempool:  # some may leave while a long answer is written
-                yield display(entry.txid), self.entry_form(entry)
+    def _forms(self, txids: Iterable[bytes]) -> LazyObject:
+        def forms() -> Iterator[tuple[str, Json]]:
+            for txid in txids:
+                entry = self._mempool.get(txid)
+                if entry is not None:  # some may leave while a long answer is written
+                    yield display(txid), self.entry_form(entry)
+
+        return LazyObject(forms())
 
     def entry_form(self, entry: MempoolEntry) -> dict[str, Json]:
         """Show an entry of the mempool (Core: entryToJSON)."""
@@ -190,149 +122,127 @@ class MempoolMethods:
             "depends": sorted(map(display, entry.parents)),
             "spentby": sorted(map(display, entry.children)),
             "bip125-replaceable": self._mempool.is_replaceable(entry.txid),
-            "unbroadcast": False,
+            "unbroadcast": entry.txid in self._mempool.unbroadcast,
         }
 
     @method(
-        "Rawtransactions",
-        result="""
-        A list with an object for each transaction: txid, wtxid, allowed, and
-          vsize and fees {base, effective-feerate, effective-includes} if it is allowed, else reject-reason""",
-        example="'[\"signedhex\"]'",
+        "Blockchain",
+        result=f"""
+        An object: {_ENTRY_FORM}""",
+        example='"mytxid"',
     )
-    async def testmempoolaccept(
-        self,
-        rawtxs: Annotated[list[Json], Array("An array of hex strings of raw transactions.", shown='["rawtx",...]')],
-        maxfeerate: MaxFeerate = DEFAULT_MAX_FEERATE,
-    ) -> Json:
-        """Returns result of mempool acceptance tests indicating if raw transactions would be accepted by mempool."""
-        if not 1 <= len(rawtxs) <= MAX_PACKAGE_COUNT:
-            raise RpcError(INVALID_PARAMETER, f"Array must contain between 1 and {MAX_PACKAGE_COUNT} transactions.")
-        _check_feerate(maxfeerate)
-        transactions = _parse_package(rawtxs)
-        result = PackageResult()
-        if len(transactions) > 1:
-            result = await self._packages.test(transactions)
-        else:
-            result.verdicts[transactions[0].wtxid] = await self._packages.test_alone(transactions[0])
-        answer: list[Json] = []
-        too_expensive = False
-        for tx in transactions:
-            form: dict[str, Json] = {"txid": display(tx.txid), "wtxid": display(tx.wtxid)}
-            if result.refusal is not None and result.refusal.is_policy:
-                form["package-error"] = str(result.refusal)
-            verdict = result.verdicts.get(tx.wtxid)
-            if verdict is not None and not too_expensive:
-                too_expensive = verdict.error is None and 0 < fee_of_size(maxfeerate, verdict.vsize) < verdict.fee
-                form |= {"allowed": False, "reject-reason": "max-fee-exceeded"} if too_expensive else _tested(verdict)
-            answer.append(form)
-        return answer
+    def getmempoolentry(self, txid: Txid) -> Json:
+        """Returns mempool data for given transaction."""
+        return self.entry_form(self._find(txid))
 
-    @method(
-        "Rawtransactions",
-        result="""
-        An object: package_msg ("success", or what the package was refused for), replaced-transactions (txids), and
-        tx-results, an object with, for each wtxid: txid, and
-          vsize and fees {base, effective-feerate, effective-includes}, or other-wtxid, or error""",
-        example='\'["rawtx1", "rawtx2"]\'',
-    )
-    async def submitpackage(
+    @method("Blockchain", result=_FAMILY_RESULT, example='"mytxid"')
+    def getmempoolancestors(self, txid: Txid, verbose: Verbose = False) -> Json:
+        """If txid is in the mempool, returns all in-mempool ancestors."""
+        return self._family(self._mempool.ancestors(self._find(txid).txid), verbose)
+
+    @method("Blockchain", result=_FAMILY_RESULT, example='"mytxid"')
+    def getmempooldescendants(self, txid: Txid, verbose: Verbose = False) -> Json:
+        """If txid is in the mempool, returns all in-mempool descendants."""
+        return self._family(self._mempool.descendants(self._find(txid).txid), verbose)
+
+    def _find(self, txid: bytes) -> MempoolEntry:
+        entry = self._mempool.get(txid)
+        if entry is None:
+            raise RpcError(INVALID_ADDRESS_OR_KEY, "Transaction not in mempool")
+        return entry
+
+    def _family(self, txids: set[bytes], verbose: bool) -> Json:
+        ordered = sorted(txids)
+        return self._forms(ordered) if verbose else [display(txid) for txid in ordered]
+
+    @method("Mining", result="true    (boolean) Returns true", example='"txid" 0.0 10000')
+    def prioritisetransaction(
         self,
-        package: Annotated[
-            list[Json],
-            Array(
-                "An array of raw transactions. The package must solely consist of a child and its parents. "
-                "None of the parents may depend on each other. The package must be topologically sorted, with the "
-                "child being the last element in the array.",
-                shown='["rawtx",...]',
+        txid: Annotated[bytes, Hash("The transaction id.")],
+        dummy: Annotated[Json, Parameter("API-Compatibility for previous API. Must be zero or null.")],
+        fee_delta: Annotated[
+            int,
+            Number(
+                "The fee value (in satoshis) to add (or subtract, if negative). "
+                "Note, that this value is not a fee rate. The fee is not actually paid, only the algorithm for "
+                "selecting transactions into a block considers the transaction as it would have paid it.",
+                wide=True,
             ),
         ],
-        maxfeerate: MaxFeerate = DEFAULT_MAX_FEERATE,
-        maxburnamount: MaxBurn = NOTHING_BURNT,
-    ) -> Json:
-        """Submit a package of raw transactions (serialized, hex-encoded) to local node."""
-        if not 2 <= len(package) <= MAX_PACKAGE_COUNT:
-            raise RpcError(INVALID_PARAMETER, f"Array must contain between 2 and {MAX_PACKAGE_COUNT} transactions.")
-        _check_feerate(maxfeerate)
-        transactions = _parse_package(package)
-        for tx in transactions:
-            _check_burn(tx, maxburnamount)
-        if not is_tree(transactions):
+    ) -> bool:
+        """Accepts the transaction into mined blocks at a higher (or lower) priority."""
+        if dummy is not None and float(str(expect_type(dummy, "number"))):
             raise RpcError(
-                VERIFY_ERROR, "package topology disallowed. not child-with-parents or parents depend on each other."
+                INVALID_PARAMETER,
+                "Priority is no longer supported, dummy argument to prioritisetransaction must be 0.",
             )
-        result = await self._packages.accept(transactions, maxfeerate)
-        log.debug("package of %s: %s", display(transactions[-1].txid), result.message)
-        for tx in transactions:
-            entry = self._mempool.get(tx.txid)
+        self._mempool.prioritise(txid, fee_delta)
+        return True
+
+    @method(
+        "Mining",
+        result="An object with, for each txid: fee_delta (satoshis), in_mempool, and if it is there modified_fee",
+    )
+    def getprioritisedtransactions(self) -> Json:
+        """Returns the fee deltas that prioritisetransaction made, by txid, and whether the tx is present in mempool."""
+        answer: dict[str, Json] = {}
+        for txid, delta in sorted(self._mempool.fee_deltas.items()):
+            entry = self._mempool.get(txid)
+            form: dict[str, Json] = {"fee_delta": delta, "in_mempool": entry is not None}
             if entry is not None:
-                self._offer(entry.tx)
-        replaced = {txid for verdict in result.verdicts.values() for txid in verdict.replaced}
-        return {
-            "package_msg": result.message,
-            "tx-results": {
-                display(tx.wtxid): {"txid": display(tx.txid)} | _submitted(result.verdicts[tx.wtxid])
-                for tx in transactions
-                if tx.wtxid in result.verdicts
-            },
-            "replaced-transactions": [display(txid) for txid in sorted(replaced)],
-        }
+                form["modified_fee"] = entry.modified_fee
+            answer[display(txid)] = form
+        return answer
 
+    @method("Blockchain", result="An object: filename (where the mempool was saved)")
+    async def savemempool(self) -> Json:
+        """Dumps the mempool to disk. It will fail until the previous dump is fully loaded."""
+        if not self._mempool.loaded:
+            raise RpcError(MISC_ERROR, "The mempool was not loaded yet")
+        path = self._folder / FILE_NAME
+        try:
+            await self._file.save(path)
+        except OSError as error:
+            log.warning("cannot save the mempool: %s", error)
+            raise RpcError(MISC_ERROR, "Unable to dump mempool to disk") from error
+        return {"filename": str(path)}
 
-def _tested(verdict: Verdict) -> dict[str, Json]:
-    if verdict.error is not None:
-        missing = verdict.error.fault is Fault.MISSING_INPUTS
-        return {"allowed": False, "reject-reason": "missing-inputs" if missing else verdict.error.reason}
-    return {"allowed": True} | _accepted(verdict)
+    @method("Blockchain", result="{}    (json object) An empty object", example="/path/to/mempool.dat")
+    async def importmempool(
+        self,
+        filepath: Annotated[str, Text("The mempool file")],
+        options: Annotated[
+            dict[str, Json],
+            Object(
+                "How to take it up",
+                details="""
+                use_current_time (boolean, default=true): as if the transactions came now, not when the file says
+                apply_fee_delta_priority (boolean, default=false): apply what prioritisetransaction said there
+                apply_unbroadcast_set (boolean, default=false): announce again what no peer had taken there""",
+            ),
+        ] = NO_OPTIONS,
+    ) -> Json:
+        """Import a mempool.dat file and attempt to add its contents to the mempool.
 
+        Warning: Importing untrusted files is dangerous, especially if metadata from the file is taken over.
+        """
+        if self._chain.is_initial_block_download:
+            raise RpcError(
+                CLIENT_IN_INITIAL_DOWNLOAD,
+                "Can only import the mempool after the block download and sync is done.",
+            )
 
-def _submitted(verdict: Verdict) -> dict[str, Json]:
-    if verdict.error is not None:
-        return {"error": str(verdict.error)}
-    if verdict.other_wtxid is not None:
-        return {"other-wtxid": display(verdict.other_wtxid)}
-    return _accepted(verdict)
+        def flag(name: str, default: bool) -> bool:
+            return default if options.get(name) is None else bool(expect_type(options[name], "bool"))
 
-
-def _accepted(verdict: Verdict) -> dict[str, Json]:
-    fees: dict[str, Json] = {"base": Amount(verdict.fee)}
-    if verdict.feerate is not None:
-        fees["effective-feerate"] = Amount(verdict.feerate)
-        fees["effective-includes"] = [display(wtxid) for wtxid in verdict.includes]
-    return {"vsize": verdict.vsize, "fees": fees}
-
-
-def _refusal(error: ValidationError) -> RpcError:
-    if error.reason == "max-fee-exceeded":
-        return RpcError(VERIFY_ERROR, _TOO_EXPENSIVE)
-    if error.fault is Fault.MISSING_INPUTS:
-        return RpcError(VERIFY_ERROR, str(error))
-    return RpcError(VERIFY_REJECTED, str(error))
-
-
-def _parse(text: str, refusal: str = "TX decode failed. Make sure the tx has at least one input.") -> Transaction:
-    tx = decode_transaction(text)
-    if tx is None:
-        raise RpcError(DESERIALIZATION_ERROR, refusal)
-    return tx
-
-
-def _parse_package(texts: list[Json]) -> list[Transaction]:
-    return [
-        _parse(text, f"TX decode failed: {text} Make sure the tx has at least one input.")
-        for text in (expect_type(value, "string") for value in texts)
-    ]
-
-
-def _check_burn(tx: Transaction, most: int) -> None:
-    """Refuse an output that nobody can spend with more than `most` satoshis."""
-    for output in tx.outputs:
-        script = output.script_pubkey
-        if output.value > most and (is_unspendable(script) or not has_valid_operations(script)):
-            raise RpcError(VERIFY_ERROR, _BURNED)
-
-
-def _check_feerate(feerate: int) -> None:
-    """Refuse a limit on feerates that limits nothing."""
-    if feerate >= COIN:
-        raise RpcError(INVALID_PARAMETER, "Fee rates larger than or equal to 1BTC/kvB are not accepted")
+        try:
+            await self._file.load(
+                Path(filepath),
+                keep_times=not flag("use_current_time", True),
+                take_deltas=flag("apply_fee_delta_priority", False),
+                take_unbroadcast=flag("apply_unbroadcast_set", False),
+            )
+        except (OSError, EncodingError) as error:
+            log.warning("cannot import %s: %s", filepath, error)
+            raise RpcError(MISC_ERROR, "Unable to import mempool file, see debug log for details.") from error
+        return {}

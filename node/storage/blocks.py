@@ -211,13 +211,17 @@ class BlockFiles:
         return data
 
     def _mask(self, data: bytes, offset: int) -> bytes:
-        key = self._key
-        if not key or not data:
-            return data
-        shift = offset % 8
-        stream = (key[shift:] + key[:shift]) * (len(data) // 8 + 1)
-        mixed = int.from_bytes(data, "little") ^ int.from_bytes(stream[: len(data)], "little")
-        return mixed.to_bytes(len(data), "little")
+        return mask(data, self._key, offset)
+
+
+def mask(data: bytes, key: bytes, offset: int) -> bytes:
+    """Combine `data`, which stands at `offset` of a file, with a key of eight bytes; an empty key changes nothing."""
+    if not key or not data:
+        return data
+    shift = offset % 8
+    stream = (key[shift:] + key[:shift]) * (len(data) // 8 + 1)
+    mixed = int.from_bytes(data, "little") ^ int.from_bytes(stream[: len(data)], "little")
+    return mixed.to_bytes(len(data), "little")
 
 
 def _block_name(file: int) -> str:

@@ -9,7 +9,7 @@ from altyn.consensus.transaction import Transaction
 from altyn.node.chain.chain import Chain
 from altyn.node.events import BlockConnected, BlockDisconnected, TipChanged
 from altyn.node.mempool.accept import Acceptance
-from altyn.node.mempool.entry import TransactionAdded, TransactionRemoved
+from altyn.node.mempool.entry import TransactionAdded
 from altyn.node.mempool.orphans import Orphans
 from altyn.node.mempool.pool import Mempool
 from altyn.node.sync.relay import FeeFilterSender, TransactionRelay, TrickleTimes
@@ -66,7 +66,6 @@ class TransactionGossip:
         self._rejects = RecentHashes(RECENT_REJECTS)
         self._confirmed = RecentHashes(RECENT_CONFIRMED)
         self._last_block: dict[bytes, Transaction] = {}
-        self._untaken: dict[bytes, bytes] = {}
         self._fee_filters: dict[int, FeeFilterSender] = {}
         self._wtxid_peers: set[int] = set()
 
@@ -84,9 +83,8 @@ class TransactionGossip:
             self._wtxid_peers.add(peer.id)
         if not self._blocks_only and not no_transactions and Permission.FORCE_RELAY not in peer.permissions:
             self._fee_filters[peer.id] = FeeFilterSender(self._random, self._mempool.limits.min_relay_feerate)
-        for txid, wtxid in self._untaken.items():
-            if txid in self._mempool:
-                self._relay.announce(txid, wtxid)
+        for txid in self._mempool.unbroadcast:
+            self._relay.announce(txid, self._mempool[txid].wtxid)
 
     def remove(self, peer: Peer) -> None:
         """Forget a peer that left."""
@@ -106,7 +104,7 @@ class TransactionGossip:
 
     def offer(self, tx: Transaction) -> None:
         """Announce a transaction of the mempool that was submitted here, again and to new peers until one takes it."""
-        self._untaken[tx.txid] = tx.wtxid
+        self._mempool.unbroadcast.add(tx.txid)
         self._relay.announce(tx.txid, tx.wtxid)
         self._wake()
 
@@ -163,7 +161,7 @@ class TransactionGossip:
             mempool = self._mempool
             entry = mempool.get_wtxid(tx_hash) if by_wtxid else mempool.get(tx_hash)
             if entry is not None and self._relay.may_be_asked(peer.id, entry.txid):
-                self._untaken.pop(entry.txid, None)
+                self._mempool.unbroadcast.discard(entry.txid)
                 return entry.tx
             return self._last_block.get(tx_hash)
 
@@ -179,8 +177,6 @@ class TransactionGossip:
                     self._relay.announce(entry.txid, entry.wtxid)
                 for tx_hash in (entry.txid, entry.wtxid):
                     self._requests.forget(tx_hash)
-            case TransactionRemoved(entry=entry):
-                self._untaken.pop(entry.txid, None)
             case BlockConnected(block=block) if not self._chain.is_initial_block_download:
                 self._orphans.remove_for_block(block.transactions)
                 self._last_block = {}

@@ -21,8 +21,8 @@ from altyn.node.mempool.pool import Mempool
 from altyn.node.offload import Inline
 from altyn.node.rpc.client import RpcFailure
 from altyn.node.rpc.errors import RpcError
-from altyn.node.rpc.mempool import MempoolMethods
 from altyn.node.rpc.mining import MiningMethods
+from altyn.node.rpc.submission import PackageMethods
 from altyn.p2p.clock import SystemClock
 
 
@@ -93,7 +93,7 @@ class Altyn:
         chain.chain.add_listener(ChainFollower(mempool, acceptance))
         # No templates are asked for here.
         self._mining = MiningMethods(chain.chain, mempool, None, lambda: 0)  # type: ignore[arg-type]
-        self._mempool = MempoolMethods(mempool, PackageAcceptance(acceptance), offer=lambda _: None)
+        self._mempool = PackageMethods(PackageAcceptance(acceptance), mempool, offer=lambda _: None)
 
     def _call(self, made: Any) -> Any:
         try:

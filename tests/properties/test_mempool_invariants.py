@@ -14,7 +14,7 @@ from altyn.consensus.networks import REGTEST
 from altyn.consensus.transaction import TxOut
 from altyn.node.events import Events
 from altyn.node.mempool.accept import Acceptance
-from altyn.node.mempool.entry import TransactionAdded, TransactionRemoved
+from altyn.node.mempool.entry import LINK_MEMORY, TransactionAdded, TransactionRemoved
 from altyn.node.mempool.follow import ChainFollower
 from altyn.node.mempool.policy import PolicyLimits
 from altyn.node.mempool.pool import Mempool
@@ -131,7 +131,8 @@ class World:
             assert entry.ancestor_count <= pool.limits.ancestor_count
         assert pool.total_vsize == sum(entry.vsize for entry in pool)
         assert pool.total_fee == sum(entry.fee for entry in pool)
-        assert pool.usage == sum(entry.memory for entry in pool) <= pool.limits.max_bytes
+        links = sum(len(entry.parents) for entry in pool)
+        assert pool.usage == sum(entry.memory for entry in pool) + LINK_MEMORY * links <= pool.limits.max_bytes
         assert len(pool._spenders) == len(spent)
         template = build_template(self.chain.tip, pool, NETWORK, ANYONE, int(self.clock.now()))
         self.chain.check(template.to_block(), check_pow=False)

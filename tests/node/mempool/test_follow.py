@@ -141,7 +141,7 @@ async def test_what_waits_for_the_new_chain_is_bounded(setup: Any, monkeypatch: 
         await setup.chain.add_block(setup.block(f"a{number - 1} a{number}", tx))
     child = spend(coin(txs[-1]))
     await setup.accept(child)
-    monkeypatch.setattr(follow, "MAX_DISCONNECTED_BYTES", 5 * 2 * 2600)
+    monkeypatch.setattr(follow, "MAX_DISCONNECTED_BYTES", 5 * 2 * 1100)
     for _ in txs:
         setup.chain.disconnect()
         assert setup.follower._waiting_bytes <= follow.MAX_DISCONNECTED_BYTES
