@@ -45,6 +45,12 @@ def vectors_path(name: str) -> Path:
     return path
 
 
+def vectors_matching(pattern: str) -> list[str]:
+    """Return the names of all files or folders such as "p2p/compact*.raw", sorted; the folder must be there."""
+    folder, name = pattern.rsplit("/", maxsplit=1)
+    return sorted(f"{folder}/{path.name}" for path in vectors_path(folder).glob(name))
+
+
 def load(name: str) -> Any:
     """Return the contents of `name`, by its ending: .json, .jsonl.gz (a list), .csv (a list of dicts), else bytes."""
     path = vectors_path(name)

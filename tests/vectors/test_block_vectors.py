@@ -1,7 +1,7 @@
 """Real blocks and block files: every rule, with the network's own parameters and flags."""
 
 import bz2
-import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -18,12 +18,12 @@ from altyn.consensus.encoding import Cursor
 from altyn.consensus.errors import ValidationError
 from altyn.consensus.limits import MAX_FUTURE_BLOCK_TIME
 from altyn.consensus.merkle import witness_commitment
-from altyn.consensus.networks import MAINNET, NETWORKS, REGTEST, Network
+from altyn.consensus.networks import MAINNET, NETWORKS, Network
 from altyn.consensus.script.flags import DERSIG, NULLDUMMY, P2SH, WITNESS
 from altyn.consensus.script.sighash import SighashCache
 from altyn.consensus.secp256k1 import load as load_secp
 from altyn.consensus.transaction import Coin, OutPoint, Transaction, TxOut
-from tests.vectors.conftest import load, vectors_path
+from tests.vectors.conftest import load, vectors_matching, vectors_path
 
 INDEX: list[dict[str, Any]] = load("blocks/index.json")
 BLOCKS = [pytest.param(case, id=case["file"]) for case in INDEX]
@@ -47,7 +47,7 @@ def read_block(case: dict[str, Any]) -> tuple[Block, Network]:
 
 
 def read_undo(name: str, block: Block) -> dict[OutPoint, Coin]:
-    """Read the spent outputs, whose heights are not told: as old as can be."""
+    """Read the spent outputs, without those the block makes; their heights are not told: as old as can be."""
     cursor = Cursor(vectors_path(f"blocks/{name}").read_bytes())
     coins = {}
     for tx in block.transactions[1:]:
@@ -55,7 +55,8 @@ def read_undo(name: str, block: Block) -> dict[OutPoint, Coin]:
             value = cursor.i64()
             coins[txin.prevout] = Coin(TxOut(value, cursor.var_bytes()), 0, False)
     cursor.finish()
-    return coins
+    made = {tx.outpoint(index) for tx in block.transactions for index in range(len(tx.outputs))}
+    return {outpoint: coin for outpoint, coin in coins.items() if outpoint not in made}
 
 
 @pytest.mark.parametrize("case", BLOCKS)
@@ -90,7 +91,7 @@ def test_a_real_block_with_its_coins_is_valid(case: dict[str, Any]) -> None:
     assert block_subsidy(case["height"], network) == case["subsidy"]
     assert len(found.checks) == case["inputs"]
     assert [coin for spent in found.spent for coin in spent] == [
-        coins[txin.prevout] if txin.prevout in found.removed else found_inside(block, txin.prevout, case["height"])
+        coins[txin.prevout] if txin.prevout in coins else found_inside(block, txin.prevout, case["height"])
         for tx in block.transactions[1:]
         for txin in tx.inputs
     ]
@@ -114,36 +115,35 @@ def test_a_real_block_whose_coinbase_takes_more_is_refused(case: dict[str, Any])
         block_script_checks(block, coins, Claimed(block, case["height"], network), poorer, with_scripts=False)
 
 
-def test_the_first_blocks_of_mainnet_are_valid() -> None:
-    data = bz2.decompress(vectors_path("blocks/mainnet-1-255.dat.bz2").read_bytes())
-    ledger = Ledger(MAINNET)
-    ledger.connect(*map(Block.parse, records(data, MAINNET.magic)))
-    assert ledger.tip.height == 255
-    compare_spent("mainnet-0-255", ledger.network, data)
+def network_of(name: str) -> Network:
+    """Return the network that the name of a file or folder of a chain begins with."""
+    return NETWORKS[name.rsplit("/", maxsplit=1)[1].split("-", maxsplit=1)[0]]
 
 
-def regtest_blocks() -> list[Block]:
-    lines = vectors_path("blocks/regtest-1-206.hex").read_text().split()
-    return [Block.parse(bytes.fromhex(line)) for line in lines]
+@pytest.mark.parametrize("name", vectors_matching("blocks/*-1-*.dat.bz2") + vectors_matching("blocks/*-1-*.hex"))
+def test_a_chain_from_the_genesis_block_on_is_valid(name: str) -> None:
+    ledger = Ledger(network_of(name))
+    data = vectors_path(name).read_bytes()
+    if name.endswith(".hex"):
+        raw = list(map(bytes.fromhex, data.decode().split()))
+    else:
+        raw = list(records(bz2.decompress(data), ledger.network.magic))
+    ledger.connect(*map(Block.parse, raw))
+    assert ledger.tip.height == len(raw) == int(re.split(r"[-.]", name)[2])
 
 
-def test_the_regtest_chain_is_valid() -> None:
-    ledger = Ledger(REGTEST)
-    ledger.connect(*regtest_blocks())
-    assert ledger.tip.height == 206
-
-
-def compare_spent(name: str, network: Network, data: bytes) -> None:
-    compare(name, network, list(map(Block.parse, records(data, network.magic))))
-
-
-def compare(name: str, network: Network, blocks: list[Block]) -> None:
-    expected = {
-        case["height"]: case
-        for case in json.loads(vectors_path(f"blocks/core_files/{name}/spent_outputs.json").read_bytes())
-    }
-    ledger = Ledger(network)
-    for height, block in enumerate(blocks, 1):
+@pytest.mark.parametrize("folder", vectors_matching("blocks/core_files/*-*"))
+def test_a_chain_in_cores_own_files_is_valid_and_spends_what_core_noted(folder: str) -> None:
+    data = vectors_path(f"{folder}/blk00000.dat").read_bytes()
+    key = vectors_path(f"{folder}/xor.dat").read_bytes()
+    plain = (
+        int.from_bytes(data, "little") ^ int.from_bytes((key * (len(data) // 8 + 1))[: len(data)], "little")
+    ).to_bytes(len(data), "little")
+    ledger = Ledger(network_of(folder))
+    blocks = list(map(Block.parse, records(plain, ledger.network.magic)))
+    by_parent = {block.header.prev_hash: block for block in blocks}
+    expected = {case["height"]: case for case in load(f"{folder}/spent_outputs.json")}
+    while block := by_parent.get(ledger.tip.hash):
         found = ledger.connect(block)
         spent = [
             [
@@ -157,29 +157,9 @@ def compare(name: str, network: Network, blocks: list[Block]) -> None:
             ]
             for coins in found.spent
         ]
-        assert spent == (expected[height]["spent"] if height in expected else [])
-        if height in expected:
-            assert block.hash[::-1].hex() == expected[height]["hash"]
-
-
-def test_the_spent_coins_of_the_regtest_chain_are_those_that_core_stored() -> None:
-    compare("regtest-0-206", REGTEST, regtest_blocks())
-
-
-@pytest.mark.parametrize(
-    ("folder", "network"), [("mainnet-0-255", MAINNET), ("regtest-0-206", REGTEST)], ids=["mainnet", "regtest"]
-)
-def test_cores_own_block_files_hold_the_chains(folder: str, network: Network) -> None:
-    data = vectors_path(f"blocks/core_files/{folder}/blk00000.dat").read_bytes()
-    key = vectors_path(f"blocks/core_files/{folder}/xor.dat").read_bytes()
-    plain = (
-        int.from_bytes(data, "little") ^ int.from_bytes((key * (len(data) // 8 + 1))[: len(data)], "little")
-    ).to_bytes(len(data), "little")
-    blocks = list(map(Block.parse, records(plain, network.magic)))
-    by_parent = {block.header.prev_hash: block for block in blocks}
-    ledger = Ledger(network)
-    while block := by_parent.get(ledger.tip.hash):
-        ledger.connect(block)
+        assert spent == (expected[ledger.tip.height]["spent"] if ledger.tip.height in expected else [])
+        if ledger.tip.height in expected:
+            assert block.hash[::-1].hex() == expected[ledger.tip.height]["hash"]
     assert ledger.tip.height == len(blocks) - 1
 
 

@@ -25,9 +25,9 @@ from altyn.node.storage.headers import HeaderStore
 from altyn.node.storage.kv import Memory
 from altyn.node.storage.undo import decode_undo, encode_undo
 from altyn.node.writer import Writer
-from tests.vectors.conftest import vectors_folder, vectors_path
+from tests.vectors.conftest import vectors_matching, vectors_path
 
-CORE_FILES = sorted(path.name for path in (vectors_folder() / "blocks" / "core_files").glob("*-*"))
+CORE_FILES = [name.rsplit("/", maxsplit=1)[1] for name in vectors_matching("blocks/core_files/*-*")]
 
 
 class LateClock:

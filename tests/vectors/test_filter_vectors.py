@@ -11,11 +11,13 @@ from altyn.consensus.block import Block, Header
 from altyn.consensus.encoding import Cursor
 from altyn.consensus.filters import build_filter, filter_header, match_any
 from altyn.consensus.merkle import PartialMerkleTree
-from altyn.consensus.networks import MAINNET
+from altyn.consensus.networks import NETWORKS
 from altyn.consensus.transaction import OutPoint, Transaction
-from tests.vectors.conftest import load_rows, vectors_path
+from tests.vectors.conftest import load_rows, vectors_matching, vectors_path
 
-CASES = [pytest.param(row, id=f"{row[0]} {row[7]}") for row in load_rows("filters/testnet-19.json")]
+CASES = [
+    pytest.param(row, id=f"{row[0]} {row[7]}") for name in vectors_matching("filters/*.json") for row in load_rows(name)
+]
 
 
 @pytest.mark.parametrize("row", CASES)
@@ -30,12 +32,15 @@ def test_the_filter_of_a_testnet_block(row: list[Any]) -> None:
     assert all(match_any(built, block.hash, [script]) for script in scripts if script)
 
 
-def test_the_first_filter_headers_of_mainnet() -> None:
-    data = bz2.decompress(vectors_path("filters/filter-headers-mainnet-0-99999.bz2").read_bytes())
-    assert data[:4] == MAINNET.magic
+@pytest.mark.parametrize("name", vectors_matching("filters/filter-headers-*-0-*.bz2"))
+def test_the_first_filter_headers_of_a_network(name: str) -> None:
+    data = bz2.decompress(vectors_path(name).read_bytes())
+    network = NETWORKS[name.split("-")[2]]
+    assert data[:4] == network.magic
     expected = [data[at : at + 32] for at in range(10, len(data), 32)]
-    first = bz2.decompress(vectors_path("blocks/mainnet-1-255.dat.bz2").read_bytes())
-    blocks = [MAINNET.genesis, *map(Block.parse, records(first, MAINNET.magic))]
+    blocks = [network.genesis]
+    for chain in vectors_matching(f"blocks/{network.name}-1-*.dat.bz2"):
+        blocks += map(Block.parse, records(bz2.decompress(vectors_path(chain).read_bytes()), network.magic))
     outputs: dict[OutPoint, bytes] = {}
     header = bytes(32)
     for height, block in enumerate(blocks):
