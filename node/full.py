@@ -38,20 +38,23 @@ from altyn.node.mining.miner import Miner
 from altyn.node.mining.search import load_backend
 from altyn.node.mining.select import Room
 from altyn.node.mining.source import ChainTemplates
-from altyn.node.peer_files import BANS, PeerFiles
+from altyn.node.peer_memory import PeerMemory
 from altyn.node.settings import Settings, split_address
 from altyn.node.storage.blocks import MAX_FILE_SIZE, SMALL_FILE_SIZE
 from altyn.node.storage.folder import DataFolder
+from altyn.node.sync.addresses import AddressGossip
 from altyn.node.sync.dispatch import Sync, SyncOptions
 from altyn.node.sync.relay import TrickleTimes
 from altyn.node.sync.transactions import RequestDelays
 from altyn.node.version import user_agent
 from altyn.node.writer import Writer
 from altyn.p2p.addresses import Endpoint
-from altyn.p2p.bans import Bans
 from altyn.p2p.connections import Connections, ConnectionSettings
 from altyn.p2p.kinds import Services
+from altyn.p2p.local_addresses import LocalAddresses, Score
+from altyn.p2p.netgroups import address_of, is_routable, network_name
 from altyn.p2p.peer import PeerSettings
+from altyn.p2p.proxy import proxied_dialer
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +100,22 @@ class FullNode:
         room = Room(weight=settings.blockmaxweight)
         self.templates = ChainTemplates(chain, self.mempool, writer, clock, secp, room)
         self.miner = Miner(self.templates, load_backend(), offload, clock)
+        self.memory = PeerMemory(None if surroundings.in_memory else settings.folder, clock, surroundings.random)
+        ellswift = encryption(settings.v2transport, secp)
+        introduction = connection_settings(settings, encrypts=ellswift is not None)
+        self.local_addresses = LocalAddresses(surroundings.random, discover=settings.discovers, port=settings.port)
+        for address in settings.external_addresses:
+            self.local_addresses.add(address, Score.MANUAL)
+        addresses = AddressGossip(
+            self.memory.book,
+            self.memory.bans,
+            self.local_addresses,
+            clock,
+            surroundings.random,
+            is_reachable=lambda address: network_name(address) in settings.reachable or not is_routable(address),
+            may_advertise=lambda: settings.listen and not chain.is_initial_block_download,
+            services=introduction.services,
+        )
         self.sync = Sync(
             chain,
             self.mempool,
@@ -105,20 +124,19 @@ class FullNode:
             clock,
             offload,
             surroundings.random,
+            addresses,
             filters=self.filters if settings.peerblockfilters else None,
             options=sync_options(settings, beat),
         )
-        ellswift = encryption(settings.v2transport, secp)
-        self.files = PeerFiles(None if surroundings.in_memory else settings.folder)
-        bans = Bans(self._save_bans)
-        self.files.load(BANS, bans.load)
         self.connections = Connections(
-            connection_settings(settings, encrypts=ellswift is not None),
+            introduction,
             self.sync,
             clock,
             start_height=lambda: chain.tip.height,
-            bans=bans,
-            dialer=surroundings.dialer,
+            bans=self.memory.bans,
+            dialer=proxied_dialer(
+                settings.proxies, surroundings.random, names=settings.dns, direct=surroundings.dialer
+            ),
             listener=surroundings.listener,
             rng=surroundings.random,
             ellswift=ellswift,
@@ -179,7 +197,12 @@ class FullNode:
             node = cls(settings, surroundings, chain, writer, secp, beat)
             log.info("chain %s at height %d, %s", settings.network.chain, chain.tip.height, chain.tip.hash[::-1].hex())
             async with background(
-                writer.run(), chain.run(), node.sync.run(node.events), node.connections.run(), node._import_files()
+                writer.run(),
+                chain.run(),
+                node.memory.run(),
+                node.sync.run(node.events),
+                node.connections.run(),
+                node._import_files(),
             ):
                 await node._meet_peers()
                 node.events.subscribe(node._watch_height)
@@ -213,11 +236,12 @@ class FullNode:
             except OSError as error:
                 log.warning("Failed to dump mempool: %s. Continuing anyway.", error)
 
-    def _save_bans(self) -> None:
-        self.files.save(BANS, self.connections.bans.as_json(int(self.clock.now())))
-
     async def _meet_peers(self) -> None:
         await listen(self.connections, self.settings)
+        for endpoint in self.connections.listening:
+            address = address_of(endpoint)
+            if address is not None:
+                self.local_addresses.add(address, Score.BOUND)
         dial(self.connections, self.settings)
 
     def _watch_height(self, event: object) -> None:

@@ -23,10 +23,12 @@ from altyn.node.options import (
     read_arguments,
     read_environment,
 )
-from altyn.p2p.addresses import Endpoint
+from altyn.p2p.addresses import Endpoint, NetworkAddress
 from altyn.p2p.bans import DEFAULT_BAN_TIME
 from altyn.p2p.kinds import Permission
+from altyn.p2p.netgroups import NETWORK_NAMES, parse_address
 from altyn.p2p.permissions import PERMISSION_NAMES, Door, Whitelisted
+from altyn.p2p.proxy import Proxies
 
 CONFIG_FILE_NAME = "bitcoin.conf"
 _DEFAULT_DATADIR = Path("~/.altyn")
@@ -43,12 +45,13 @@ ALTYN_STYLE: Mapping[str, str] = {
 """The defaults of `altyn node` and `altyn light`: regtest, with compact filters built and served."""
 
 _ACCEPTED_NAMES = """
+fixedseeds seednode
 addresstype alertnotify allowignoredconf asmap blockmintxfee blocknotify blockreconstructionextratxn blocksxor
 blockversion capturemessages changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints
-deprecatedrpc disablewallet discover dns dnsseed externalip fallbackfee fixedseeds forcednsseed
+deprecatedrpc disablewallet fallbackfee
 i2pacceptincoming keypool listenonion logips loglevel loglevelalways logsourcelocations maxapsfee maxorphantx
-maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget mintxfee natpmp onlynet paytxfee peerbloomfilters
-printpriority proxyrandomize rest rpcdoccheck seednode settings
+maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget mintxfee natpmp paytxfee peerbloomfilters
+printpriority rest rpcdoccheck settings
 shutdownnotify spendzeroconfchange startupnotify stopafterblockimport test torcontrol txconfirmtarget txreconciliation
 unsafesqlitesync upnp vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains
 zmqpubhashblock zmqpubhashblockhwm zmqpubhashtx zmqpubhashtxhwm
@@ -161,6 +164,21 @@ class Settings:
     addnode: tuple[str, ...] = option(
         (), "Peer to keep a connection to", group="Peers", value_name="address", network_only=True, common=True
     )
+    dns: bool = option(True, "Look names of nodes up", group="Peers")
+    dnsseed: bool = option(True, "Look addresses of nodes up by DNS, if few are known", group="Peers")
+    forcednsseed: bool = option(False, "Look addresses of nodes up by DNS in any case", group="Peers")
+    onlynet: tuple[str, ...] = option(
+        (), "Dial only nodes of this network: ipv4, ipv6 or onion", group="Peers", value_name="network"
+    )
+    proxy: str = option("", "SOCKS5 proxy to dial through", group="Peers", value_name="address:port", common=True)
+    onion: str = option(
+        "", "SOCKS5 proxy for onion services; 0 to reach none", group="Peers", value_name="address:port", common=True
+    )
+    proxyrandomize: bool = option(True, "Other credentials for each connection through a proxy", group="Peers")
+    externalip: tuple[str, ...] = option(
+        (), "Address under which others reach this node", group="Peers", value_name="address"
+    )
+    discover: bool = option(True, "Find out under which addresses others reach this node", group="Peers")
     whitelist: tuple[str, ...] = option(
         (),
         "Peers at an address or in a network may do more than others",
@@ -296,6 +314,65 @@ class Settings:
             raise SettingsError(str(error)) from None
 
     @property
+    def reachable(self) -> frozenset[str]:
+        """Names of the networks whose nodes can be dialled. Raises SettingsError."""
+        networks = set(self.onlynet) or {"ipv4", "ipv6", "onion"}
+        if unknown := networks - set(NETWORK_NAMES.values()):
+            raise SettingsError(f"Unknown network specified in -onlynet: '{min(unknown)}'")
+        if self.proxies.onion is None:
+            if "onion" in self.onlynet:
+                why = (
+                    "explicitly forbidden: -onion=0"
+                    if self.onion == "0"
+                    else ("not provided: none of -proxy, -onion or -listenonion is given")
+                )
+                raise SettingsError(
+                    "Outbound connections restricted to Tor (-onlynet=onion) but the proxy for reaching the Tor "
+                    f"network is {why}"
+                )
+            networks.discard("onion")
+        for name, missing in (("i2p", "-i2psam"), ("cjdns", "-cjdnsreachable")):
+            if name in networks:
+                shown = name if name == "i2p" else name.upper()
+                raise SettingsError(
+                    f"Outbound connections restricted to {shown} (-onlynet={name}) but {missing} is not provided"
+                )
+        return frozenset(networks)
+
+    @property
+    def external_addresses(self) -> tuple[NetworkAddress, ...]:
+        """Where the user says that this node can be reached. Raises SettingsError."""
+        addresses = []
+        for text in self.externalip:
+            try:
+                addresses.append(parse_address(*Endpoint.parse(text, self.port)))
+            except ValueError:
+                raise SettingsError(f"Cannot resolve -externalip address: '{text}'") from None
+        return tuple(addresses)
+
+    @property
+    def discovers(self) -> bool:
+        """Whether to find out where this node is, by the options that speak against it (Core: soft-set)."""
+        return self.discover if "discover" in self.given else self.listen and not (self.externalip or self.proxy)
+
+    @property
+    def asks_dns(self) -> bool:
+        """Whether to look nodes up by DNS, by the options that speak against it (Core: soft-set)."""
+        if "dnsseed" in self.given:
+            return self.dnsseed
+        ip = not self.onlynet or bool({"ipv4", "ipv6"} & set(self.onlynet))
+        return self.dnsseed and "connect" not in self.given and self.maxconnections > 0 and ip
+
+    @property
+    def proxies(self) -> Proxies:
+        """The SOCKS5 proxies to dial through. Raises SettingsError."""
+        return Proxies(
+            _proxy(self.proxy, "proxy"),
+            _proxy(self.onion or self.proxy, "onion"),
+            randomize=self.proxyrandomize,
+        )
+
+    @property
     def _default_permissions(self) -> Permission:
         names = ["noban", "mempool"] + ["relay"] * self.whitelistrelay + ["forcerelay"] * self.whitelistforcerelay
         return functools.reduce(operator.or_, (PERMISSION_NAMES[name] for name in names))
@@ -316,6 +393,16 @@ class Settings:
 OPTIONS: Mapping[str, Option] = declared_options(Settings)
 """All options with a meaning, by name."""
 _KNOWN = frozenset(OPTIONS) | ACCEPTED
+
+
+def _proxy(text: str, name: str) -> Endpoint | None:
+    """Read the address of a proxy; none for nothing, or 0."""
+    if text in {"", "0"}:
+        return None
+    try:
+        return Endpoint.parse(text, 9050)
+    except ValueError:
+        raise SettingsError(f"Invalid -{name} address or hostname: '{text}'") from None
 
 
 def _door(text: str, port: int) -> Door:
@@ -476,7 +563,8 @@ def _finish(raw: Settings) -> Settings:
         if not 0 <= getattr(raw, name) <= _MAXIMUM_PORT:
             raise SettingsError(f"Invalid port specified in -{name}: '{getattr(raw, name)}'")
     if "listen" not in raw.given:  # binding asks for it, connecting to chosen peers only speaks against it
-        changes["listen"] = bool(raw.bind or raw.whitebind) or "connect" not in raw.given
+        quiet = "connect" in raw.given or raw.proxy not in {"", "0"} or raw.maxconnections <= 0
+        changes["listen"] = bool(raw.bind or raw.whitebind) or not quiet
     if raw.peerblockfilters and not raw.blockfilterindex:
         raise SettingsError("Cannot set -peerblockfilters without -blockfilterindex.")
     _check_prune(raw)
@@ -494,7 +582,9 @@ def _finish(raw: Settings) -> Settings:
     if raw.secp256k1 not in {"auto", "coincurve", "ecdsa"}:
         raise SettingsError(f"Unknown -secp256k1 value {raw.secp256k1}.")
     settings = dataclasses.replace(raw, **changes)  # type: ignore[arg-type]  # of several types
-    _ = settings.doors, settings.whitelisted  # refused now, if they cannot be read
+    _ = settings.doors, settings.whitelisted, settings.reachable, settings.external_addresses  # refused now or never
+    if raw.forcednsseed and not settings.asks_dns:
+        raise SettingsError("Cannot set -forcednsseed to true when setting -dnsseed to false.")
     return settings
 
 

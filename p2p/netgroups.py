@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import ipaddress
+from functools import lru_cache
 
 from altyn.p2p.addresses import Endpoint, NetworkAddress, NetworkId
 
@@ -18,31 +19,31 @@ NETWORK_NAMES = {
 NOT_ROUTABLE = "not_publicly_routable"
 
 
-def _prefixes(*texts: str) -> tuple[tuple[int, int], ...]:
-    """Turn networks into pairs (bits to drop, what remains)."""
-    networks = [ipaddress.ip_network(text) for text in texts]
-    return tuple(
-        (
-            network.max_prefixlen - network.prefixlen,
-            int(network.network_address) >> network.max_prefixlen - network.prefixlen,
-        )
-        for network in networks
-    )
+_Ranges = dict[tuple[int, bytes], list[tuple[int, int]]]
+"""By network and first byte of an address, for most have none there: bits to drop, and what then is left."""
 
 
-_LOCAL = {4: _prefixes("0.0.0.0/8", "127.0.0.0/8"), 6: _prefixes("::1/128")}
-_INVALID = {
-    4: _prefixes("0.0.0.0/32", "255.255.255.255/32"),
-    6: _prefixes("::/128", "2001:db8::/32", "fd87:d87e:eb43::/48", "fd6b:88c0:8724::/48"),
-}
+def _ranges(*texts: str) -> _Ranges:
+    ranges: _Ranges = {}
+    for text in texts:
+        net = ipaddress.ip_network(text)
+        drop = net.max_prefixlen - net.prefixlen
+        kind = NetworkId.IPV4 if net.version == 4 else NetworkId.IPV6
+        for first in range(net.network_address.packed[0], net.broadcast_address.packed[0] + 1):
+            ranges.setdefault((kind, bytes((first,))), []).append((drop, int(net.network_address) >> drop))
+    return ranges
+
+
+_LOCAL = _ranges("0.0.0.0/8", "127.0.0.0/8", "::1/128")
+_INVALID = _ranges(
+    "0.0.0.0/32", "255.255.255.255/32", "::/128", "2001:db8::/32", "fd87:d87e:eb43::/48", "fd6b:88c0:8724::/48"
+)
 """Nowhere, for documentation, and what once stood for Tor v2 and for names."""
-_PRIVATE = {
-    4: _prefixes(
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.2.0/24",
-        "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
-    ),
-    6: _prefixes("::1/128", "fe80::/64", "fc00::/7", "2001:10::/28", "2001:20::/28"),
-}  # fmt: skip
+_PRIVATE = _ranges(
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.2.0/24",
+    "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "::1/128", "fe80::/64", "fc00::/7",
+    "2001:10::/28", "2001:20::/28",
+)  # fmt: skip
 _MAPPED, _TRANSLATED, _WELL_KNOWN = (
     int(ipaddress.IPv6Address(text)) >> 32 for text in ("::ffff:0:0", "::ffff:0:0:0", "64:ff9b::")
 )
@@ -106,6 +107,7 @@ def network_name(address: NetworkAddress) -> str:
     return NETWORK_NAMES[NetworkId(address.network)] if is_routable(address) else NOT_ROUTABLE
 
 
+@lru_cache(maxsize=4096)  # of a source it is asked again for each address that it gives
 def net_group(address: NetworkAddress) -> bytes:
     """Return what all addresses share that one party probably has (Core: GetGroup): /16 of IPv4, /32 of IPv6, ..."""
     if is_local(address):
@@ -129,16 +131,17 @@ def address_key(address: NetworkAddress) -> bytes:
 
 def keyed_number(key: bytes, *parts: bytes) -> int:
     """Return 64 bits that nobody can foretell who does not know `key`."""
-    digest = hashlib.blake2b(b"".join(len(part).to_bytes(2, "big") + part for part in parts), digest_size=8, key=key)
+    text = b"".join([part + len(part).to_bytes(2, "big") for part in parts])
+    digest = hashlib.blake2b(text, digest_size=8, key=key)
     return int.from_bytes(digest.digest(), "big")
 
 
-def _is_in(address: NetworkAddress, table: dict[int, tuple[tuple[int, int], ...]]) -> bool:
-    version = {NetworkId.IPV4: 4, NetworkId.IPV6: 6}.get(address.network)  # type: ignore[call-overload]  # any number
-    if version is None:
+def _is_in(address: NetworkAddress, ranges: _Ranges) -> bool:
+    near = ranges.get((address.network, address.host[:1]))
+    if near is None:
         return False
     number = int.from_bytes(address.host, "big")
-    return any(number >> drop == prefix for drop, prefix in table[version])
+    return any(number >> drop == prefix for drop, prefix in near)
 
 
 def _linked_ipv4(address: NetworkAddress) -> bytes | None:

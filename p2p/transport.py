@@ -57,11 +57,14 @@ Listener = Callable[[Endpoint, Callable[[Transport], None]], Awaitable[Listening
 class TcpTransport:
     """An asyncio stream. What the socket holds unread stays in the kernel: the sender feels it."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, remote: Endpoint | None = None
+    ) -> None:
+        """`remote`: who is at the other end, where that is not whom the socket leads to, but a proxy."""
         self._reader, self._writer = reader, writer
         writer.transport.set_write_buffer_limits(high=READ_SIZE)
         self.local = _endpoint(writer.get_extra_info("sockname"))
-        self.remote = _endpoint(writer.get_extra_info("peername"))
+        self.remote = remote or _endpoint(writer.get_extra_info("peername"))
 
     async def read(self) -> bytes:
         try:

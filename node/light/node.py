@@ -25,6 +25,7 @@ from altyn.node.version import user_agent
 from altyn.p2p.connections import Connections, ConnectionSettings
 from altyn.p2p.kinds import Services
 from altyn.p2p.peer import PeerSettings
+from altyn.p2p.proxy import proxied_dialer
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,9 @@ class LightNode:
             self.sync,
             clock,
             start_height=lambda: self.chain.tip.height,
-            dialer=surroundings.dialer,
+            dialer=proxied_dialer(
+                settings.proxies, surroundings.random, names=settings.dns, direct=surroundings.dialer
+            ),
             listener=surroundings.listener,
             rng=surroundings.random,
             ellswift=encryption(settings.v2transport, secp256k1.load(settings.secp256k1)),

@@ -8,6 +8,7 @@ from altyn.consensus.transaction import OutPoint, TxOut
 from altyn.node.chain.audit import audit
 from altyn.node.full import FullNode
 from altyn.node.light.node import LightNode
+from altyn.node.rpc.addresses import AddressMethods
 from altyn.node.rpc.bans import BanMethods
 from altyn.node.rpc.blockchain import BlockchainMethods, BlockMethods
 from altyn.node.rpc.coin_set import CoinSetMethods
@@ -34,6 +35,7 @@ from altyn.node.rpc.waiting import WaitingMethods
 from altyn.node.rpc.wire import WireMethods
 from altyn.node.settings import Settings
 from altyn.p2p.connections import Connections
+from altyn.p2p.local_addresses import LocalAddresses
 
 DECLARED: Mapping[str, Method] = {
     method.name: method
@@ -58,6 +60,7 @@ DECLARED: Mapping[str, Method] = {
         NetworkMethods,
         BanMethods,
         WireMethods,
+        AddressMethods,
         ControlMethods,
         LightMethods,
     )
@@ -76,7 +79,13 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
     def sync_state(peer_id: int) -> SyncState:
         follow, gossip = node.sync.follow, node.sync.gossip
         headers, common = follow.synced(peer_id)
-        return SyncState(headers, common, tuple(follow.in_flight(peer_id)), gossip.fee_filter(peer_id))
+        return SyncState(
+            headers,
+            common,
+            tuple(follow.in_flight(peer_id)),
+            gossip.fee_filter(peer_id),
+            node.sync.addresses.counts(peer_id),
+        )
 
     def find_outputs(outpoints: Iterable[OutPoint]) -> dict[OutPoint, TxOut]:
         found = ((each, mempool.coin(each) or chain.coins.get(each)) for each in outpoints)
@@ -107,9 +116,10 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
         MessageMethods(node.network, node.secp),
         MiningMethods(chain, mempool, node.templates, lambda: len(node.connections.peers)),
         GenerateMethods(mempool, node.templates, node.miner, node.secp),
-        _network_methods(node.connections, sync_state, node.settings),
+        _network_methods(node.connections, sync_state, node.settings, node.local_addresses),
         BanMethods(node.connections, node.clock, node.settings.bantime),
         _wire_methods(node.connections, node.settings),
+        AddressMethods(node.sync.addresses, node.clock),
         ControlMethods(methods, node.network, clock, program, node.events),
     ]
 
@@ -130,11 +140,17 @@ def light_groups(node: LightNode, methods: MethodTable, clock: MockableClock, pr
 
 
 def _network_methods(
-    connections: Connections, sync_state: Callable[[int], SyncState], settings: Settings
+    connections: Connections,
+    sync_state: Callable[[int], SyncState],
+    settings: Settings,
+    local_addresses: LocalAddresses | None = None,
 ) -> NetworkMethods:
     return NetworkMethods(
         connections,
         sync_state,
+        local_addresses=local_addresses,
+        reachable=settings.reachable,
+        proxies=settings.proxies,
         default_port=settings.network.port,
         connect_timeout=settings.timeout / 1000,
         relay_feerate=settings.minrelaytxfee,

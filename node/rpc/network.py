@@ -1,7 +1,7 @@
 """Methods about peers."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from altyn.node.rpc.amounts import Amount
@@ -16,18 +16,20 @@ from altyn.node.rpc.errors import (
 )
 from altyn.node.rpc.method import Flag, Json, Number, Text, method, refuse_with_help
 from altyn.node.rpc.wire import dial_once
+from altyn.node.sync.addresses import AddressCounts
 from altyn.p2p.addresses import Endpoint
 from altyn.p2p.connections import Connections
 from altyn.p2p.kinds import PeerKind, Services
 from altyn.p2p.limits import PROTOCOL_VERSION
-from altyn.p2p.netgroups import NOT_ROUTABLE, address_of, network_name
+from altyn.p2p.local_addresses import LocalAddresses
+from altyn.p2p.netgroups import NETWORK_NAMES, NOT_ROUTABLE, address_of, network_name
 from altyn.p2p.peer import Peer
 from altyn.p2p.permissions import permission_names
+from altyn.p2p.proxy import Proxies
 
 CLIENT_VERSION = 280100
 """The version of Core whose RPC this is: clients choose by it what they may ask."""
 _SERVICE_NAMES = {service.value: service.name for service in Services if service.value}
-_REACHABLE = {"ipv4": True, "ipv6": True, "onion": False, "i2p": False, "cjdns": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class SyncState:
     synced_blocks: int = -1
     in_flight: tuple[int, ...] = ()
     fee_filter: int = 0
+    addresses: AddressCounts = field(default_factory=AddressCounts)
 
 
 class NetworkMethods:
@@ -48,14 +51,19 @@ class NetworkMethods:
         connections: Connections,
         sync_state: Callable[[int], SyncState],
         *,
+        local_addresses: LocalAddresses | None,
+        reachable: Collection[str],
+        proxies: Proxies,
         default_port: int,
         connect_timeout: float,
         relay_feerate: int,
         incremental_feerate: int,
     ) -> None:
-        """`connect_timeout` in seconds, feerates in satoshis per kvB."""
+        """`connect_timeout` in seconds, feerates in satoshis per kvB; `local_addresses`: None where nobody can call."""
         self._connections = connections
         self._sync_state = sync_state
+        self._local_addresses = local_addresses.scores if local_addresses else {}
+        self._reachable, self._proxies = reachable, proxies
         self._default_port = default_port
         self._connect_timeout = connect_timeout
         self._relay_feerate = relay_feerate
@@ -85,20 +93,24 @@ class NetworkMethods:
             "connections": len(connections.peers),
             "connections_in": inbound,
             "connections_out": len(connections.peers) - inbound,
-            "networks": [
-                {
-                    "name": name,
-                    "limited": not reachable,
-                    "reachable": reachable,
-                    "proxy": "",
-                    "proxy_randomize_credentials": False,
-                }
-                for name, reachable in _REACHABLE.items()
-            ],
+            "networks": [self._network(name) for name in NETWORK_NAMES.values()],
             "relayfee": Amount(self._relay_feerate),
             "incrementalfee": Amount(self._incremental_feerate),
-            "localaddresses": [],
+            "localaddresses": [
+                {"address": address.text, "port": address.port, "score": score}
+                for address, score in self._local_addresses.items()
+            ],
             "warnings": [],
+        }
+
+    def _network(self, name: str) -> Json:
+        proxy = {"ipv4": self._proxies.ip, "ipv6": self._proxies.ip, "onion": self._proxies.onion}.get(name)
+        return {
+            "name": name,
+            "limited": name not in self._reachable,
+            "reachable": name in self._reachable,
+            "proxy": str(proxy or ""),
+            "proxy_randomize_credentials": proxy is not None and self._proxies.randomize,
         }
 
     @method(
@@ -228,9 +240,9 @@ def peer_form(peer: Peer, sync: SyncState) -> dict[str, Json]:
         "synced_headers": sync.synced_headers,
         "synced_blocks": sync.synced_blocks,
         "inflight": list(sync.in_flight),
-        "addr_relay_enabled": False,
-        "addr_processed": 0,
-        "addr_rate_limited": 0,
+        "addr_relay_enabled": sync.addresses.enabled,
+        "addr_processed": sync.addresses.processed,
+        "addr_rate_limited": sync.addresses.rate_limited,
         "permissions": permission_names(peer.permissions),
         "minfeefilter": Amount(sync.fee_filter),
         "bytessent_per_msg": dict(sorted(stats.bytes_sent_by_command.items())),

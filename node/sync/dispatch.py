@@ -16,6 +16,7 @@ from altyn.node.mempool.accept import Acceptance
 from altyn.node.mempool.pool import Mempool
 from altyn.node.offload import Offload
 from altyn.node.storage.errors import StoreError
+from altyn.node.sync.addresses import AddressGossip
 from altyn.node.sync.follow import ChainSync
 from altyn.node.sync.gossip import TransactionGossip
 from altyn.node.sync.relay import TrickleTimes
@@ -26,11 +27,14 @@ from altyn.p2p.clock import Clock
 from altyn.p2p.errors import Disconnect
 from altyn.p2p.kinds import Permission
 from altyn.p2p.messages import (
+    Addr,
+    AddrV2,
     Block,
     FeeFilter,
     FilterAdd,
     FilterClear,
     FilterLoad,
+    GetAddr,
     GetBlocks,
     GetCFCheckpoint,
     GetCFHeaders,
@@ -78,6 +82,7 @@ class Sync:
         clock: Clock,
         offload: Offload,
         random: Random,
+        addresses: AddressGossip,
         *,
         filters: FilterIndex | None = None,
         options: SyncOptions | None = None,
@@ -88,6 +93,7 @@ class Sync:
         self._options = options or SyncOptions()
         self._peers: dict[int, Peer] = {}
         self._woken = asyncio.Event()
+        self.addresses = addresses
         self.follow = ChainSync(chain, writer, clock, self._woken.set)
         self.gossip = TransactionGossip(
             chain,
@@ -102,6 +108,9 @@ class Sync:
         )
         self._server = BlockServer(chain, filters, offload)
         self._handlers: dict[type[Message], Callable[[Peer, Any], Awaitable[Settlement | None]]] = {
+            Addr: self._addr,
+            AddrV2: self._addr,
+            GetAddr: self._get_addr,
             Inv: self._inv,
             GetData: self._get_data,
             NotFound: self._not_found,
@@ -146,6 +155,7 @@ class Sync:
     async def peer_connected(self, peer: Peer) -> None:
         """Begin the conversation."""
         self._peers[peer.id] = peer
+        self.addresses.add(peer)
         self.follow.add(peer)
         self.gossip.add(peer)
         log.info(
@@ -162,7 +172,7 @@ class Sync:
         """Hand a message to whom it concerns. Raises Disconnect."""
         handler = self._handlers.get(type(message))
         if handler is None:
-            return None  # known, and nothing to us: addresses, compact blocks
+            return None  # known, and nothing to us: compact blocks
         with stopping():
             settlement = await handler(peer, message)
         self._send(peer)
@@ -171,11 +181,18 @@ class Sync:
     def peer_disconnected(self, peer: Peer) -> None:
         """End the conversation."""
         if self._peers.pop(peer.id, None) is not None:
+            self.addresses.remove(peer)
             self.follow.remove(peer)
             self.gossip.remove(peer)
             self._server.remove(peer.id)
 
     # --- one method for each message ---
+
+    async def _addr(self, peer: Peer, message: Addr | AddrV2) -> None:
+        self.addresses.received(peer, message)
+
+    async def _get_addr(self, peer: Peer, message: GetAddr) -> None:
+        self.addresses.asked(peer)
 
     async def _inv(self, peer: Peer, message: Inv) -> None:
         blocks = [item.hash for item in message.items if item.type in _BLOCK_TYPES]
@@ -240,6 +257,7 @@ class Sync:
             return
         now = self._clock.now()
         try:
+            self.addresses.send(peer, now)
             self.follow.send(peer, now)
             self.gossip.send(peer, now)
         except Disconnect as end:

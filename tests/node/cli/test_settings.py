@@ -96,6 +96,38 @@ def test_permissions_that_make_no_sense_stop_the_start(option: str, text: str) -
     assert refusal("-regtest", option) == text
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["-onlynet=tor"], "Unknown network specified in -onlynet: 'tor'"),
+        (["-onlynet=onion"], "Outbound connections restricted to Tor (-onlynet=onion) but the proxy for reaching the "
+         "Tor network is not provided: none of -proxy, -onion or -listenonion is given"),
+        (["-onlynet=onion", "-onion=0"], "Outbound connections restricted to Tor (-onlynet=onion) but the proxy for "
+         "reaching the Tor network is explicitly forbidden: -onion=0"),
+        (["-onlynet=i2p"], "Outbound connections restricted to i2p (-onlynet=i2p) but -i2psam is not provided"),
+        (["-proxy=127.0.0.1:x"], "Invalid -proxy address or hostname: '127.0.0.1:x'"),
+        (["-externalip=there.example"], "Cannot resolve -externalip address: 'there.example'"),
+        (["-forcednsseed", "-dnsseed=0"], "Cannot set -forcednsseed to true when setting -dnsseed to false."),
+        (["-peertimeout=0"], "peertimeout must be a positive integer."),
+    ],
+)  # fmt: skip
+def test_networks_that_cannot_be_had_stop_the_start(options: list[str], text: str) -> None:
+    assert refusal(*options) == text
+
+
+def test_what_can_be_reached_and_asked_follows_from_other_options() -> None:
+    plain, proxied = load([]), load(["-proxy=127.0.0.1"])
+    assert plain.reachable == {"ipv4", "ipv6"}
+    assert proxied.reachable == {"ipv4", "ipv6", "onion"}
+    assert load(["-proxy=127.0.0.1", "-onion=0"]).reachable == {"ipv4", "ipv6"}
+    assert proxied.proxies.onion == Endpoint("127.0.0.1", 9050)
+    assert (plain.listen, plain.discovers, plain.asks_dns) == (True, True, True)
+    assert (proxied.listen, proxied.discovers, proxied.asks_dns) == (False, False, True)
+    assert not load(["-externalip=8.8.8.8"]).discovers
+    assert not load(["-connect=127.0.0.1"]).asks_dns
+    assert load(["-connect=127.0.0.1", "-dnsseed"]).asks_dns
+
+
 def test_a_whitelist_without_permissions_grants_what_the_options_say() -> None:
     [plain] = load(["-whitelist=10.0.0.0/8"]).whitelisted
     [less] = load(["-whitelist=10.0.0.0/8", "-whitelistrelay=0"]).whitelisted

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rpc_node import Rpc, rpc_node
 
-from altyn.node.peer_files import PeerFiles
+from altyn.node.peer_memory import PeerFiles
 from altyn.node.rpc.errors import RpcError
 from altyn.p2p.bans import Bans
 

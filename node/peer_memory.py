@@ -1,15 +1,24 @@
 """What a node remembers of its peers, in small files beside the chain. All of them can be lost."""
 
+import asyncio
 import json
 import logging
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from altyn.p2p.address_book import AddressBook
+from altyn.p2p.bans import Bans
+from altyn.p2p.clock import Clock
+
 log = logging.getLogger(__name__)
 
-BANS = "banlist.json"
+SAVE_INTERVAL = 15 * 60.0
+"""Seconds between two times that the address book and what is discouraged are written, besides at the end."""
+
+BANS, ADDRESSES, ANCHORS = "banlist.json", "peers.json", "anchors.json"
 
 
 class PeerFiles:
@@ -17,6 +26,10 @@ class PeerFiles:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+
+    @property
+    def are_kept(self) -> bool:
+        return self._folder is not None
 
     def load(self, name: str, take: Callable[[Any], None]) -> bool:
         """Hand what a file holds to `take`; False if there is none. One that makes no sense counts as none."""
@@ -47,3 +60,35 @@ class PeerFiles:
         """Remove a file, if it is there."""
         if self._folder is not None:
             (self._folder / name).unlink(missing_ok=True)
+
+
+class PeerMemory:
+    """Bans and addresses: read at the start, written now and then and at the end; bans at once."""
+
+    def __init__(self, folder: Path | None, clock: Clock, rng: random.Random) -> None:
+        self.files = PeerFiles(folder)
+        self._clock, self._rng = clock, rng
+        self.bans = Bans(self._save_bans)
+        self.files.load(BANS, self.bans.load)
+        self.book = AddressBook(rng)
+        self.files.load(ADDRESSES, self._take_book)
+
+    async def run(self) -> None:
+        """Write what changes, until cancelled, and once more then."""
+        try:
+            while True:
+                await asyncio.sleep(SAVE_INTERVAL)
+                self._save()
+        finally:
+            self._save()
+
+    def _take_book(self, saved: Any) -> None:
+        self.book = AddressBook.from_json(saved, self._rng)
+
+    def _save(self) -> None:
+        self._save_bans()
+        if self.files.are_kept:
+            self.files.save(ADDRESSES, self.book.as_json())
+
+    def _save_bans(self) -> None:
+        self.files.save(BANS, self.bans.as_json(int(self._clock.now())))
