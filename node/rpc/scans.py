@@ -17,6 +17,8 @@ from altyn.node.rpc.descriptors import parse_scan_object
 from altyn.node.rpc.errors import INTERNAL_ERROR, INVALID_ADDRESS_OR_KEY, INVALID_PARAMETER, MISC_ERROR, RpcError
 from altyn.node.rpc.json_forms import Forms, display
 from altyn.node.rpc.method import Array, Json, Number, Object, Text, expect_type, method
+from altyn.node.rpc.sources import not_available
+from altyn.node.storage.errors import BlockNotStored
 from altyn.node.storage.layout import decode_coin
 from altyn.wallet.formats.descriptors import Descriptor, DescriptorError
 from altyn.wallet.formats.signing import Keyring
@@ -229,8 +231,11 @@ class ScanMethods:
         while height < end and not self._blocks.is_aborted:
             entries = [last.ancestor(each) for each in range(height, min(height + _FILTERS_AT_ONCE, end))]
             for entry in await self._offload(self._match_filters, entries, items):
-                if not sure or await self._offload(self._has_any, entry, needles):
-                    relevant.append(display(entry.hash))
+                try:
+                    if not sure or await self._offload(self._has_any, entry, needles):
+                        relevant.append(display(entry.hash))
+                except BlockNotStored as error:
+                    raise not_available(entry) from error
             height += len(entries)
             self._blocks.height = height - 1
             self._blocks.progress = (height - first.height) * 100 // (end - first.height)

@@ -28,14 +28,14 @@ class ChainBlocks:
         try:
             return await self._offload(self._chain.read_block_bytes, entry)
         except BlockNotStored as error:
-            raise _not_available(entry) from error
+            raise not_available(entry) from error
 
     async def block(self, entry: Entry) -> Block:
         """Return a block. Raises RpcError."""
         try:
             return await self._offload(self._chain.read_block, entry)
         except BlockNotStored as error:
-            raise _not_available(entry) from error
+            raise not_available(entry) from error
 
     async def spent(self, entry: Entry) -> Sequence[Sequence[Coin]] | None:
         """Return what each transaction of a block spent; None for a block that was never connected, or is pruned."""
@@ -60,7 +60,8 @@ class ChainBlocks:
         raise RpcError(INTERNAL_ERROR, "Filter not found. This error is unexpected and indicates index corruption.")
 
 
-def _not_available(entry: Entry) -> RpcError:
+def not_available(entry: Entry) -> RpcError:
+    """Return what is answered where a block is not here (Core: CheckBlockDataAvailability)."""
     why = "pruned data" if entry.is_pruned else "not fully downloaded"
     return RpcError(MISC_ERROR, f"Block not available ({why})")
 
