@@ -50,8 +50,7 @@ addresstype alertnotify allowignoredconf asmap blockmintxfee blocknotify blockre
 blockversion capturemessages changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints
 deprecatedrpc disablewallet fallbackfee
 i2pacceptincoming keypool listenonion logips loglevel loglevelalways logsourcelocations maxapsfee maxorphantx
-maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget mintxfee natpmp paytxfee peerbloomfilters
-printpriority rest rpcdoccheck settings
+maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget mintxfee natpmp paytxfee peerbloomfilters printpriority rpcdoccheck settings
 shutdownnotify spendzeroconfchange startupnotify stopafterblockimport test torcontrol txconfirmtarget txreconciliation
 unsafesqlitesync upnp vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains
 zmqpubhashblock zmqpubhashblockhwm zmqpubhashtx zmqpubhashtxhwm
@@ -261,6 +260,7 @@ class Settings:
     rpcthreads: int = option(16, "Calls worked on at once", group="RPC")
     rpcworkqueue: int = option(64, "Calls waiting", group="RPC")
     rpcservertimeout: int = option(30, "Limit for a request, seconds", group="RPC")
+    rest: bool = option(False, "Serve blocks, transactions and coins under /rest/, without a password", group="RPC")
     rpcwhitelist: tuple[str, ...] = option((), "Methods of a user", group="RPC", value_name="user:method,...")
     rpcwhitelistdefault: bool = option(True, "Allow nothing to users without a whitelist if there is one", group="RPC")
 

@@ -17,7 +17,7 @@ from altyn.node.logs import LogCategories, TipLog, log_start, logging_to
 from altyn.node.options import SettingsError
 from altyn.node.rpc.auth import Users, make_cookie
 from altyn.node.rpc.control import Program
-from altyn.node.rpc.groups import full_groups, light_groups
+from altyn.node.rpc.groups import full_groups, full_rest, light_groups
 from altyn.node.rpc.server import RpcServer
 from altyn.node.settings import Settings
 from altyn.node.storage.errors import StoreError
@@ -129,6 +129,7 @@ async def _serve(settings: Settings, kind: Kind, categories: LogCategories, read
             async with FullNode.open(settings, surroundings=surroundings) as full:
                 full.events.subscribe(SyncProgress(full.chain, clock))
                 groups = full_groups(full, server.methods, clock, program)
+                server.rest = full_rest(full, server.methods)
                 await _answer(full, groups, server, ending, lambda: ready(addresses))
         else:
             async with LightNode.open(settings, surroundings=surroundings) as light:
@@ -166,6 +167,7 @@ async def _rpc(settings: Settings) -> AsyncIterator[tuple[RpcServer, list[tuple[
         work_queue=settings.rpcworkqueue,
         timeout=float(settings.rpcservertimeout),
         allowed=settings.rpcallowip,
+        serves_rest=settings.rest,
     )
     if not settings.server:
         yield server, []

@@ -26,6 +26,7 @@ from altyn.node.rpc.network import NetworkMethods, SyncState
 from altyn.node.rpc.proofs import ProofMethods
 from altyn.node.rpc.pruning import PruningMethods
 from altyn.node.rpc.rawtransactions import RawTransactionMethods
+from altyn.node.rpc.rest import Rest
 from altyn.node.rpc.scans import ScanMethods
 from altyn.node.rpc.signing import SigningMethods
 from altyn.node.rpc.sources import ChainBlocks, IndexedTransactions, PeerBlocks, size_of_coins
@@ -122,6 +123,14 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
         AddressMethods(node.sync.addresses, node.clock),
         ControlMethods(methods, node.network, clock, program, node.events),
     ]
+
+
+def full_rest(node: FullNode, methods: MethodTable) -> Rest:
+    """Return what answers under /rest/; `methods` are those of `full_groups`."""
+    chain = node.chain
+    index = IndexedTransactions(chain, chain.transactions, node.offload) if chain.transactions else None
+    forms = Forms(node.network, node.secp)
+    return Rest(chain, node.mempool, ChainBlocks(chain, node.offload), forms, index, methods)
 
 
 def light_groups(node: LightNode, methods: MethodTable, clock: MockableClock, program: Program) -> list[object]:

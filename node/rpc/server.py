@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from altyn.node.rpc.errors import (
 )
 from altyn.node.rpc.json_text import dump, dump_in_pieces, parse
 from altyn.node.rpc.method import Json, MethodTable
+from altyn.node.rpc.rest import Refusal, Rest
 from altyn.node.writer import WriterStopped
 
 log = logging.getLogger(__name__)
@@ -99,8 +100,12 @@ class RpcServer:
         work_queue: int = 64,
         timeout: float = 30.0,
         allowed: Sequence[str] = (),
+        serves_rest: bool = False,
     ) -> None:
         """Work on `threads` calls at once while `work_queue` wait; `timeout` in seconds. Raises SettingsError."""
+        self.rest: Rest | None = None
+        """What answers under /rest/ if it is served, from the end of the start on."""
+        self._serves_rest = serves_rest
         self.methods = MethodTable()
         self._users = users
         self._slots = asyncio.Semaphore(max(threads, 1))
@@ -125,6 +130,8 @@ class RpcServer:
         """Listen on the addresses, at least one of which must be free; return those in use. Raises OSError."""
         application = web.Application(client_max_size=MAX_BODY)
         application.router.add_route("*", "/", self._handle)
+        if self._serves_rest:
+            application.router.add_route("*", "/rest/{target:.*}", self._handle_rest)
         runner = self._runner = web.AppRunner(
             application,
             access_log=None,
@@ -167,15 +174,52 @@ class RpcServer:
             return web.Response(status=408)
         except (web.RequestPayloadError, http_exceptions.HttpProcessingError):
             return web.Response(status=400)
+        return await self._work(lambda: self._answer(body, user))
+
+    async def _work(self, answer: Callable[[], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        """Answer when its turn comes, or at once that too many wait."""
         if self._waiting >= self._most_waiting:
             log.warning("Request rejected because http work queue depth exceeded, it can be increased")
             return web.Response(status=503, text="Work queue depth exceeded")
         self._waiting += 1
         try:
             async with self._slots:
-                return await self._answer(body, user)
+                return await answer()
         finally:
             self._waiting -= 1
+
+    async def _handle_rest(self, http: web.Request) -> web.StreamResponse:
+        if not self._is_allowed(http.remote):
+            return web.Response(status=403)
+        try:
+            async with asyncio.timeout(self._timeout):
+                body = await http.read()
+        except TimeoutError:
+            return web.Response(status=408)
+        except (web.RequestPayloadError, http_exceptions.HttpProcessingError):
+            return web.Response(status=400)
+        return await self._work(lambda: self._answer_rest(http.raw_path.removeprefix("/rest/"), body))
+
+    async def _answer_rest(self, target: str, body: bytes) -> web.StreamResponse:
+        if self.rest is None:
+            text = f"Service temporarily unavailable: {self._warmup}\r\n"
+            return web.Response(status=503, text=text)
+        try:
+            form, content = await self.rest.answer(target, body)
+            if form == "json":
+                return _json_response(await dump_in_pieces(content), 200)
+        except Refusal as error:
+            if not error.text:
+                return web.Response(status=error.status, content_type="text/html")
+            return _plain(error.status, error.text)
+        except RpcError as error:  # met while a long answer was made
+            return _plain(500, error.message)
+        except Exception:  # the boundary, as in _execute
+            log.exception("bug in REST %s", target)
+            return _plain(500, "Internal error; see the log")
+        if form == "hex":
+            return web.Response(body=content.hex().encode() + b"\n", headers={"Content-Type": "text/plain"})
+        return web.Response(body=content, content_type="application/octet-stream")
 
     def _is_allowed(self, remote: str | None) -> bool:
         address = ipaddress.ip_address((remote or "0.0.0.0").partition("%")[0])
@@ -263,6 +307,10 @@ _http_log.addFilter(_quieten)
 
 def _json_response(body: bytes, status: int) -> web.Response:
     return web.Response(body=body + b"\n", status=status, content_type="application/json")
+
+
+def _plain(status: int, text: str) -> web.Response:
+    return web.Response(status=status, body=f"{text}\r\n".encode(), headers={"Content-Type": "text/plain"})
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:

@@ -1,6 +1,9 @@
 """Altyn's RPC held against bitcoind's, field by field, on one chain that both have."""
 
 import fnmatch
+import json
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -92,8 +95,10 @@ def _ask(node: NodeProcess, method: str, params: tuple[Any, ...]) -> Any:
 def contract(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contract]:
     folder = tmp_path_factory.mktemp("contract")
     with (
-        bitcoind_process(folder / "bitcoind", "-blockfilterindex=1", "-txindex=1", "-peerblockfilters=1") as peer,
-        altyn_process(folder / "altyn", "--txindex") as altyn,
+        bitcoind_process(
+            folder / "bitcoind", "-blockfilterindex=1", "-txindex=1", "-peerblockfilters=1", "-rest=1"
+        ) as peer,
+        altyn_process(folder / "altyn", "--txindex", "--rest") as altyn,
     ):
         peer.call("createwallet", "w")
         own = peer.call("getnewaddress", wallet="w")
@@ -635,3 +640,60 @@ def test_missing_arguments_get_the_help_that_begins_alike(contract: Contract, me
 def test_requests_of_every_form_get_the_same_reply(contract: Contract, body: Any) -> None:
     replies = [RpcClient(node.url, cookie_file=node.cookie_file).post(body) for node in (contract.altyn, contract.peer)]
     assert replies[0] == replies[1]
+
+
+REST = """
+tx/CONFIRMED.json tx/WAITING.json tx/CONFIRMED.hex tx/CONFIRMED.bin tx/CONFIRMED tx/CONFIRMED.foo tx/00.json tx/
+tx/UNKNOWN.json block/BLOCK.json block/BLOCK.hex block/BLOCK.bin block/BLOCK block/00.json block/UNKNOWN.json
+block/notxdetails/BLOCK.json headers/2/BLOCK.json headers/FIRST.json?count=3 headers/FIRST.hex headers/FIRST.bin
+headers/FIRST.json?count=0 headers/FIRST.json?count=2001 headers/0/FIRST.json headers/foo/FIRST.json headers/5/00.json
+headers/5/UNKNOWN.json headers/1/2/FIRST.json headers/FIRST blockhashbyheight/1.json blockhashbyheight/1.hex
+blockhashbyheight/1.bin blockhashbyheight/1000.json blockhashbyheight/foo.json blockhashbyheight/-1.json
+blockhashbyheight/1 blockhashbyheight/.json chaininfo.json chaininfo.hex chaininfo deploymentinfo.json
+deploymentinfo/BLOCK.json deploymentinfo/00.json deploymentinfo/UNKNOWN.json deploymentinfo.hex mempool/info.json
+mempool/contents.json mempool/contents.json?verbose=false mempool/contents.json?verbose=true&mempool_sequence=true
+mempool/contents.json?verbose=foo mempool/contents.json?mempool_sequence=foo mempool/info.hex mempool
+getutxos/CONFIRMED-0.json getutxos/CONFIRMED-0.bin getutxos/checkmempool/CONFIRMED-0/WAITING-0/UNKNOWN-5.hex
+getutxos/CONFIRMED-0/WAITING-0.json getutxos/checkmempool/WAITING-0.json getutxos.json getutxos/ getutxos/foo.json
+getutxos/CONFIRMED-0 getutxos/checkmempool.json getutxos/CONFIRMED-x.json
+getutxos/UNKNOWN-1.json blockfilter/basic/BLOCK.json
+blockfilter/basic/BLOCK.hex blockfilter/basic/BLOCK.bin blockfilter/foo/BLOCK.json blockfilter/basic/00.json
+blockfilter/basic.json blockfilter/basic/UNKNOWN.json blockfilter/basic/BLOCK blockfilterheaders/basic/2/FIRST.json
+blockfilterheaders/basic/FIRST.json?count=2 blockfilterheaders/basic/FIRST.hex blockfilterheaders/foo/FIRST.json
+blockfilterheaders/basic/0/FIRST.json blockfilterheaders/FIRST.json blockfilterheaders/basic/1/00.json foo
+spenttxouts/BLOCK.json spenttxouts/BLOCK.hex spenttxouts/BLOCK.bin
+""".split()  # noqa: SIM905 - a list of ninety lines otherwise
+
+
+def fetch(node: NodeProcess, path: str) -> tuple[int, str, bytes]:
+    """Return status, type and body of what a node serves."""
+    try:
+        with urllib.request.urlopen(f"{node.url}/rest/{path}", timeout=60) as answer:
+            return answer.status, answer.headers["Content-Type"], answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers["Content-Type"].partition(";")[0], error.read()
+
+
+@pytest.mark.parametrize("path", REST)
+def test_resources_are_the_same(contract: Contract, path: str) -> None:
+    names = {
+        "CONFIRMED": contract.confirmed,
+        "WAITING": contract.waiting,
+        "BLOCK": contract.block,
+        "FIRST": contract.peer.call("getblockhash", 1),
+        "UNKNOWN": UNKNOWN,
+    }
+    for name, value in names.items():
+        path = path.replace(name, value)
+    ours, theirs = (fetch(node, path) for node in (contract.altyn, contract.peer))
+    assert ours[:2] == theirs[:2]
+    if theirs[1] != "application/json":
+        assert ours[2] == theirs[2]
+        return
+    method = {"chaininfo": "getblockchaininfo", "mempool/info": "getmempoolinfo", "mempool/contents": "getrawmempool"}
+    name = method.get(path.partition(".")[0], "getblock")
+    parsed = [json.loads(body, parse_float=Decimal) for body in (ours[2], theirs[2])]
+    if name == "getmempoolinfo":  # as getmempoolinfo is compared
+        assert parsed[0].keys() <= parsed[1].keys()
+        return
+    assert list(differences(name, *parsed)) == []
