@@ -29,6 +29,7 @@ from altyn.node.lifetime import (
     worker_threads,
 )
 from altyn.node.mempool.accept import Acceptance
+from altyn.node.mempool.fees import FeeEstimator
 from altyn.node.mempool.follow import ChainFollower
 from altyn.node.mempool.packages import PackageAcceptance
 from altyn.node.mempool.persist import FILE_NAME, MempoolFile
@@ -60,6 +61,8 @@ log = logging.getLogger(__name__)
 
 OUTBOUND_SLOTS = 11
 """Connections that are kept for those we open ourselves (Core)."""
+
+FEE_ESTIMATES = "fee_estimates.json"
 
 CACHE_BYTES = 16 << 20
 """What the signatures known to be valid may take, and the same for the scripts (Core: half of -maxsigcachesize)."""
@@ -141,6 +144,9 @@ class FullNode:
             rng=surroundings.random,
             ellswift=ellswift,
         )
+        self.fees = FeeEstimator(chain, self.mempool, clock)
+        self.memory.files.load(FEE_ESTIMATES, self.fees.load)
+        self.events.subscribe(self.fees.event)
         self._keeps_mempool = settings.persistmempool and not surroundings.in_memory
         self._told_to_stop = asyncio.Event()
 
@@ -208,6 +214,7 @@ class FullNode:
                 node.events.subscribe(node._watch_height)
                 yield node
             log.info("shutdown: peers are gone, writing the chain")
+            node.memory.files.save(FEE_ESTIMATES, node.fees.as_json())
             await node._save_mempool()
 
     async def run(self) -> None:

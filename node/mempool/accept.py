@@ -195,6 +195,7 @@ class Acceptance:
             sigop_cost=cost,
             spends_coinbase=any(coin.is_coinbase for coin in coins.values()),
             bytes_per_sigop=limits.bytes_per_sigop,
+            together=terms.package_fee,
         )
         if cost > MAX_STANDARD_SIGOPS_COST:
             raise ValidationError("bad-txns-too-many-sigops", str(cost), fault=Fault.NOT_STANDARD)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from altyn.consensus.transaction import Transaction
-from altyn.node.mempool.policy import virtual_size
+from altyn.node.mempool.policy import feerate_of, virtual_size
 
 # What Core's nodes take in memory on a machine of 64 bits, before the allocator rounds them up.
 _ENTRY, _SHARED_TRANSACTION, _INPUT, _OUTPUT, _WITNESS_ITEM, _INLINE_SCRIPT = 464, 176, 104, 40, 24, 36
@@ -28,6 +28,7 @@ class MempoolEntry:
     """A transaction in the mempool. Fees in satoshis, sizes in virtual bytes as policy counts them, times in seconds.
 
     `ancestor_*` and `descendant_*` include the transaction itself. `parents` and `children` are txids.
+    `together`: it came as one of a package, for the fee of all.
     `height` is that of the tip when it came, `sequence` the mempool's then (0 for one that a reorganisation returned).
     """
 
@@ -50,6 +51,7 @@ class MempoolEntry:
         "spends_coinbase",
         "stamp",
         "time",
+        "together",
         "tx",
         "txid",
         "vsize",
@@ -67,6 +69,7 @@ class MempoolEntry:
         sigop_cost: int,
         spends_coinbase: bool,
         bytes_per_sigop: int = 20,
+        together: bool = False,
     ) -> None:
         self.tx = tx
         self.txid = tx.txid
@@ -76,6 +79,7 @@ class MempoolEntry:
         self.sequence = sequence
         self.sigop_cost = sigop_cost
         self.spends_coinbase = spends_coinbase
+        self.together = together
         self.weight = tx.weight
         self.vsize = virtual_size(self.weight, sigop_cost, bytes_per_sigop)
         self.memory = memory_of(tx)
@@ -94,6 +98,11 @@ class MempoolEntry:
     @property
     def wtxid(self) -> bytes:
         return self.tx.wtxid
+
+    @property
+    def feerate(self) -> int:
+        """Satoshis per 1000 virtual bytes, of itself and as paid."""
+        return feerate_of(self.fee, self.vsize)
 
     @property
     def worth(self) -> float:

@@ -14,6 +14,7 @@ from altyn.node.rpc.blockchain import BlockchainMethods, BlockMethods
 from altyn.node.rpc.coin_set import CoinSetMethods
 from altyn.node.rpc.control import ControlMethods, MockableClock, Program
 from altyn.node.rpc.descriptors import DescriptorMethods
+from altyn.node.rpc.fees import FeeMethods
 from altyn.node.rpc.generate import GenerateMethods
 from altyn.node.rpc.indexes import IndexMethods
 from altyn.node.rpc.json_forms import Forms
@@ -51,6 +52,7 @@ DECLARED: Mapping[str, Method] = {
         IndexMethods,
         SendMethods,
         PackageMethods,
+        FeeMethods,
         MempoolMethods,
         RawTransactionMethods,
         SigningMethods,
@@ -109,6 +111,7 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
         ScanMethods(chain, forms, node.secp, node.offload),
         IndexMethods(chain, mempool, node.network, node.offload),
         SendMethods(MempoolGate(chain, mempool, node.acceptance, node.sync.offer)),
+        FeeMethods(node.fees),
         PackageMethods(node.packages, mempool, node.sync.offer),
         MempoolMethods(mempool, node.mempool_file, chain, node.settings.folder),
         RawTransactionMethods(chain, mempool, blocks, forms, index),
