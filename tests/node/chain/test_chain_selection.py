@@ -77,6 +77,17 @@ async def test_a_branch_with_more_work_takes_over_and_coins_follow(open_chain: A
         assert coins_of(chain) == replay(drawing.line("a1..a101 b102..b107"))
 
 
+async def test_a_reorganisation_may_be_as_deep_as_the_chain(open_chain: Any, add_all: Any) -> None:
+    drawing = builders.chain("g a1..a700; g b1..b701")
+    async with open_chain(cache_size=50_000) as chain:
+        await add_all(chain, drawing.line("a1..a700"))
+        await add_all(chain, drawing.line("b1..b700"))
+        assert chain.tip.hash == drawing["a700"].hash
+        await add_all(chain, drawing.line("b701"))
+        assert chain.tip.hash == drawing["b701"].hash
+        assert coins_of(chain) == replay(drawing.line("b1..b701"))
+
+
 async def test_blocks_may_come_before_their_parents(open_chain: Any, add_all: Any) -> None:
     drawing = builders.chain("g a1..a6")
     async with open_chain() as chain:

@@ -161,6 +161,24 @@ async def test_a_full_cache_is_flushed_while_blocks_go_on(
         assert coins_of(chain) == replay(drawing.line("a1..a200"))
 
 
+async def test_what_is_in_memory_is_flushed_when_time_has_passed(open_chain: Any, add_all: Any, tmp_path: Path) -> None:
+    drawing = builders.chain("g a1..a5")
+    flushed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def checkpoint(name: str) -> None:
+        if name == "flush-end":
+            loop.call_soon_threadsafe(flushed.set)
+
+    async with open_chain(tmp_path, checkpoint=checkpoint, flush_interval=0.05) as chain:
+        await add_all(chain, drawing.line("a1..a5"))
+        flushed.clear()
+        async with asyncio.timeout(10):
+            while chain.coins.size:
+                await flushed.wait()
+                flushed.clear()
+
+
 async def test_a_failed_flush_ends_the_chain_and_keeps_what_was_durable(
     open_chain: Any, add_all: Any, tmp_path: Path
 ) -> None:
