@@ -13,7 +13,7 @@ from altyn.consensus.script.templates import multisig, p2sh_of, p2wsh_of
 from altyn.consensus.script.text import from_asm
 from altyn.consensus.secp256k1 import ORDER
 
-_ONE = SECP.sign_ecdsa(SECRET, b"\x01" + bytes(31)) + b"\x03"
+ONE = SECP.sign_ecdsa(SECRET, b"\x01" + bytes(31)) + b"\x03"
 """A signature of the number one, which SIGHASH_SINGLE signs where there is no output for the input."""
 
 # Signatures and keys
@@ -65,6 +65,12 @@ def key_with_a_wrong_first_byte(_: Ground, random: Random) -> Lock:
     return Lock(script, signed(script, random.choice((hybrid, LONG_KEY, KEY))), signed(script, wrong))
 
 
+@lock("CHECKSIGVERIFY")
+def signature_left_out(_: Ground, __: Random) -> Lock:
+    script = push(KEY) + from_asm("CHECKSIGVERIFY 1")
+    return Lock(script, signed(script), given(b"\0"))
+
+
 @lock("EVAL_FALSE")
 def multisig_in_the_wrong_order(_: Ground, random: Random) -> Lock:
     script = multisig(2, random.choice(([KEY, OTHER_KEY], [KEY, LONG_KEY, OTHER_KEY])))
@@ -105,12 +111,12 @@ def code_separator_before_segwit(_: Ground, random: Random) -> Lock:
 @lock("EVAL_FALSE")
 def find_and_delete_not_done(_: Ground, __: Random) -> Lock:
     """One of the two signatures stands in the script itself, and is no part of what the other one signs."""
-    script = push(_ONE) + b"\x75" + multisig(2, [KEY, OTHER_KEY])
-    code = find_and_delete(script, _ONE)
+    script = push(ONE) + b"\x75" + multisig(2, [KEY, OTHER_KEY])
+    code = find_and_delete(script, ONE)
     assert code != script
 
     def both(signer: Signer, script_code: bytes) -> Solution:
-        return Solution(b"\0" + push(_ONE) + push(signer.ecdsa(script_code, secret=OTHER_SECRET)))
+        return Solution(b"\0" + push(ONE) + push(signer.ecdsa(script_code, secret=OTHER_SECRET)))
 
     one = {"outputs": 1}
     return Lock(
@@ -127,8 +133,8 @@ def find_and_delete_not_done(_: Ground, __: Random) -> Lock:
 def single_with_an_output_of_its_own(_: Ground, __: Random) -> Lock:
     return Lock(
         P2PK,
-        given(push(_ONE)),
-        given(push(_ONE)),
+        given(push(ONE)),
+        given(push(ONE)),
         right_options={"outputs": 1},
         wrong_options={"outputs": 2},
         needs_beside=True,
@@ -142,6 +148,7 @@ _PLAIN = {
     "verify": ("VERIFY", "VERIFY 1", "1", "0"),
     "equalverify": ("EQUALVERIFY", "2 EQUALVERIFY 1", "2", "3"),
     "numequalverify": ("NUMEQUALVERIFY", "2 NUMEQUALVERIFY 1", "2", "3"),
+    "checkmultisigverify": ("CHECKMULTISIGVERIFY", "CHECKMULTISIGVERIFY 1", "0 0 0", f"0 0 1 0x21 0x{KEY.hex()} 1"),
     "empty-stack": ("INVALID_STACK_OPERATION", "ADD", "1 1", "1"),
     "empty-alt-stack": ("INVALID_ALTSTACK_OPERATION", "IF 1 TOALTSTACK ENDIF FROMALTSTACK", "1", "0"),
     "reserved": ("BAD_OPCODE", "IF RESERVED ENDIF 1", "0", "1"),

@@ -8,16 +8,23 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from builders import spend
+from builders import coin, spend
 from differential.arena import Arena, arena_of
 from differential.catalogue import ALL
 from differential.conftest import ROUNDS
 from differential.ground import Ground, base, grow
-from differential.mutations import MUTATIONS, Mutation, plain_coinbase, with_coinbase
+from differential.mutations import MUTATIONS, Mutation, fund, plain_coinbase, with_coinbase
+from differential.policy_locks import LOCKS, PolicyLock
 from differential.rpc_contestants import Answers, pair
+from differential.signing import unlock
+from script_spends import SECP
 
 from altyn.consensus.block import Block
+from altyn.consensus.checks.scripts import ScriptCheck
 from altyn.consensus.networks import REGTEST, Network
+from altyn.consensus.script import flags as script_flag
+from altyn.consensus.script.errors import ScriptErrorCode
+from altyn.consensus.script.sighash import SighashCache
 from altyn.consensus.transaction import Transaction, TxOut
 
 pytestmark = [pytest.mark.xdist_group("reasons"), pytest.mark.timeout(300)]
@@ -330,3 +337,35 @@ def test_a_mempool_refuses_scripts_for_the_same_reason(mutation: Mutation, mempo
         right, wrong = _unlocking(mutation, nodes, seed)
         nodes.refusal(right, mutation.name)
         assert nodes.refusal(wrong, mutation.name) is not None
+
+
+def test_every_flag_of_policy_has_a_spend() -> None:
+    assert {each.flag for each in LOCKS} == set(script_flag.flag_names(script_flag.STANDARD & ~script_flag.MANDATORY))
+
+
+def test_every_script_error_has_a_spend() -> None:
+    reasons = {mutation.reason for mutation in ALL} | {f"({each.text})" for each in LOCKS}
+    missing = [code for code in ScriptErrorCode if not any(f"({code.text})" in reason for reason in reasons)]
+    assert missing == [ScriptErrorCode.OK]
+
+
+@pytest.mark.parametrize("mempools", ["anything"], indirect=True)
+@pytest.mark.parametrize("policy", LOCKS, ids=str)
+def test_what_a_flag_of_policy_refuses_is_right_in_a_block(policy: PolicyLock, mempools: Arena[Pair]) -> None:
+    nodes, lock = mempools.judges(), policy.lock
+    funding = fund(nodes.ground.take(), lock.script_pubkey, lock.other_script_pubkey or lock.script_pubkey)
+    block = nodes.ground.build(funding)
+    assert nodes.submit(block) is None
+    nodes.ground = nodes.ground.after(block)
+    beside = nodes.ground.take() if lock.needs_beside else None
+    right = unlock(coin(funding), lock.right, beside=beside, **lock.right_options)
+    wrong = unlock(coin(funding, 1), lock.wrong, beside=beside, **lock.wrong_options)
+    spent = [funding.outputs[1]] if beside is None else [beside.output, funding.outputs[1]]
+    other_flags = script_flag.STANDARD & ~script_flag.FLAGS[policy.flag]
+    ScriptCheck(wrong, len(spent) - 1, SighashCache(wrong, spent), other_flags).run(SECP)
+    reason = f"non-mandatory-script-verify-flag ({policy.text})"
+    assert nodes.refusal(right) is None
+    assert nodes.refusal(wrong) == reason
+    block = nodes.ground.build(wrong)
+    assert nodes.submit(block) is None
+    nodes.ground = nodes.ground.after(block)
