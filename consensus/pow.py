@@ -61,7 +61,7 @@ def difficulty(bits: int) -> float:
     return result
 
 
-def meets_target(header: Header, network: "Network") -> bool:
+def meets_target(header: Header, network: Network) -> bool:
     """Tell whether the header's hash is at or below the target it states, and that one within the network's limit."""
     target = bits_to_target(header.bits)
     if not 0 < target <= network.pow_limit:
@@ -70,7 +70,7 @@ def meets_target(header: Header, network: "Network") -> bool:
     return int.from_bytes(pow_hash, "little") <= target
 
 
-def check_proof_of_work(header: Header, network: "Network") -> None:
+def check_proof_of_work(header: Header, network: Network) -> None:
     """Raise ValidationError "high-hash" unless the header's work is done (Core: CheckProofOfWork)."""
     if not meets_target(header, network):
         raise ValidationError("high-hash", "proof of work failed", fault=Fault.INVALID_HEADER)

@@ -176,7 +176,7 @@ def main() -> int:
     cases += limits(chosen.inputs, chosen.rounds)
     measure.end_progress()
     remarks = [
-        "caches empty, no two inputs alike; -no-shortcut: the same by the interpreter, which the other kinds always take",
+        "caches empty, no two inputs alike; -no-shortcut: the same by the interpreter, as the other kinds always",
         "all-cores: as a node does it, by processes; all-cores-threads: the same by threads alone",
         "interpreter: a script of two hundred operations and no signature",
         "limit: libsecp256k1 alone reads a key and a signature and checks it; p2wsh-2of3 needs 2 or 3 of these, "
