@@ -23,6 +23,7 @@ from altyn.consensus.transaction import Coin, OutPoint, Transaction
 from altyn.node.chain.caches import ScriptCache
 from altyn.node.chain.chain import Chain
 from altyn.node.chain.tree import Entry
+from altyn.node.mempool.double_spends import DoubleSpends
 from altyn.node.mempool.dust import check_dust_is_free, check_dust_is_spent
 from altyn.node.mempool.entry import MempoolEntry, RemovalReason
 from altyn.node.mempool.policy import (
@@ -105,6 +106,7 @@ class Acceptance:
         self._offload = offload
         self._secp = secp
         self._scripts = scripts
+        self.double_spends = DoubleSpends(mempool)
 
     async def accept(
         self, tx: Transaction, *, test_only: bool = False, max_feerate: int = 0, terms: Terms = ALONE
@@ -115,7 +117,12 @@ class Acceptance:
         Raises ValidationError with Core's reason; its `fault` is MISSING_INPUTS where a parent may be unknown yet.
         Must not be called from a job of the writer.
         """
-        candidate = self.examine(tx, terms)
+        try:
+            candidate = self.examine(tx, terms)
+        except ValidationError as error:
+            if not test_only and error.fault in (Fault.RECONSIDERABLE, Fault.MEMPOOL_POLICY):
+                await self._note_rival(tx)
+            raise
         await self.check_scripts(candidate)
         if max_feerate and candidate.entry.fee > fee_of_size(max_feerate, candidate.entry.vsize):
             raise ValidationError("max-fee-exceeded", fault=Fault.MEMPOOL_POLICY)
@@ -139,6 +146,7 @@ class Acceptance:
             now = self._chain.tip, self.mempool.changes
             valid = candidates if all((each.tip, each.changes) == now for each in candidates) else again()
             for each in valid:
+                self.double_spends.note(each.entry.tx, replaced=True)
                 self.mempool.remove(each.replaces, RemovalReason.REPLACED)
             for each in valid:
                 self.mempool.add(each.entry)
@@ -287,6 +295,16 @@ class Acceptance:
         flags = script_flags(self._chain.network, candidate.tip.height + 1, b"")
         if await self._offload(check_scripts, tx, candidate.coins, self._secp, flags):
             scripts.add(tx.wtxid, flags)
+
+    async def _note_rival(self, tx: Transaction) -> None:
+        """Remember a transaction that is refused, if it is a double spend that its owner has signed."""
+        if not self.double_spends.should_check(tx):
+            return
+        try:
+            await self._offload(check_scripts, tx, self._find_coins(tx), self._secp)
+        except ValidationError:
+            return  # anybody could have made it: it says nothing
+        self.double_spends.note(tx, replaced=False)
 
 
 def check_scripts(

@@ -113,7 +113,7 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
         SendMethods(MempoolGate(chain, mempool, node.acceptance, node.sync.offer)),
         FeeMethods(node.fees),
         PackageMethods(node.packages, mempool, node.sync.offer),
-        MempoolMethods(mempool, node.mempool_file, chain, node.settings.folder),
+        MempoolMethods(mempool, node.acceptance.double_spends, node.mempool_file, chain, node.settings.folder),
         RawTransactionMethods(chain, mempool, blocks, forms, index),
         SigningMethods(node.network, node.secp, find_outputs),
         DescriptorMethods(forms, node.secp),

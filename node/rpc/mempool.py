@@ -7,6 +7,7 @@ from typing import Annotated
 
 from altyn.consensus.encoding import EncodingError
 from altyn.node.chain.chain import Chain
+from altyn.node.mempool.double_spends import DoubleSpends
 from altyn.node.mempool.entry import MempoolEntry
 from altyn.node.mempool.persist import FILE_NAME, MempoolFile
 from altyn.node.mempool.pool import Mempool
@@ -38,9 +39,12 @@ Verbose = Annotated[bool, Flag("True for a json object, false for array of trans
 class MempoolMethods:
     """The mempool of a full node."""
 
-    def __init__(self, mempool: Mempool, file: MempoolFile, chain: Chain, folder: Path) -> None:
+    def __init__(
+        self, mempool: Mempool, double_spends: DoubleSpends, file: MempoolFile, chain: Chain, folder: Path
+    ) -> None:
         """`folder` is where the mempool is saved."""
         self._mempool = mempool
+        self._double_spends = double_spends
         self._file = file
         self._chain = chain
         self._folder = folder
@@ -102,8 +106,8 @@ class MempoolMethods:
         return LazyObject(forms())
 
     def entry_form(self, entry: MempoolEntry) -> dict[str, Json]:
-        """Show an entry of the mempool (Core: entryToJSON)."""
-        return {
+        """Show an entry of the mempool (Core: entryToJSON); and its rivals, if some were seen."""
+        form: dict[str, Json] = {
             "vsize": entry.vsize,
             "weight": entry.weight,
             "time": entry.time,
@@ -124,6 +128,37 @@ class MempoolMethods:
             "bip125-replaceable": self._mempool.is_replaceable(entry.txid),
             "unbroadcast": entry.txid in self._mempool.unbroadcast,
         }
+        rivals = self._double_spends.rivals(entry.txid)
+        return form | {"doublespends": [display(txid) for txid in rivals]} if rivals else form
+
+    @method(
+        "Blockchain",
+        result="""
+        A list, oldest first, with an object for each: outpoint {txid, vout} (what both spend), txid (seen first), rival
+          (the txid that came later), time (when, unix), peers (how many had it), replaced (whether it took the other's
+          place in the mempool), in_mempool (whether the first is there now)""",
+        example='"mytxid"',
+    )
+    def getdoublespends(
+        self, txid: Annotated[bytes | None, Hash("Only those of this transaction, seen first or later")] = None
+    ) -> Json:
+        """Returns the attempts, of late, to spend what a transaction of the mempool spends already.
+
+        Only such count whose scripts hold: their makers own the coin. A raised fee counts too, see replaced.
+        """
+        return [
+            {
+                "outpoint": {"txid": display(each.outpoint.txid), "vout": each.outpoint.vout},
+                "txid": display(each.first),
+                "rival": display(each.rival),
+                "time": each.time,
+                "peers": len(each.peers),
+                "replaced": each.replaced,
+                "in_mempool": each.first in self._mempool,
+            }
+            for each in self._double_spends
+            if txid is None or txid in (each.first, each.rival)
+        ]
 
     @method(
         "Blockchain",

@@ -120,6 +120,7 @@ class TransactionGossip:
             if self._refuses_transactions(peer):
                 raise Disconnect("transaction inv sent in violation of protocol")
             self._relay.knows(peer.id, item.hash)
+            self._acceptance.double_spends.seen_by(item.hash, peer.id)
             if not self._chain.is_initial_block_download and not self._has(item.hash):
                 self._want(peer, item.hash, is_wtxid=peer.features.wtxid_relay, now=now)
 
@@ -139,11 +140,13 @@ class TransactionGossip:
         try:
             await self._judge(peer, tx)
         except ValidationError as error:
+            self._acceptance.double_spends.seen_by(tx.wtxid, peer.id)
             if error.fault is Fault.MISSING_INPUTS:
                 self._keep_orphan(peer, tx)
             else:
                 self._refuse(peer, tx, error)
             return
+        self._acceptance.double_spends.seen_by(tx.wtxid, peer.id)
         peer.stats.last_transaction = self._clock.now()
         await self._judge_children(tx)
         self._wake()

@@ -101,3 +101,23 @@ async def test_what_no_peer_took_is_counted(rpc: Rpc) -> None:
     assert (await rpc.call("getmempoolinfo"))["unbroadcastcount"] == 3
     await rpc.call("generatetoaddress", 1, ADDRESS)
     assert (await rpc.call("getmempoolinfo"))["unbroadcastcount"] == 0
+
+
+async def test_double_spends_are_told(rpc: Rpc) -> None:
+    parent, child, grandchild = await family(rpc)
+    rival = spend(coin(parent), fee=999)
+    assert (await refusal(rpc, "sendrawtransaction", rival.raw.hex()))[0] == -26
+    (seen,) = await rpc.call("getdoublespends")
+    assert seen.pop("time") > 0
+    assert seen == {
+        "outpoint": {"txid": shown(parent), "vout": 0},
+        "txid": shown(child),
+        "rival": shown(rival),
+        "peers": 0,
+        "replaced": False,
+        "in_mempool": True,
+    }
+    assert (await rpc.call("getmempoolentry", shown(child)))["doublespends"] == [shown(rival)]
+    assert "doublespends" not in await rpc.call("getmempoolentry", shown(grandchild))
+    assert len(await rpc.call("getdoublespends", shown(rival))) == 1
+    assert await rpc.call("getdoublespends", shown(parent)) == []
