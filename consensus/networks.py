@@ -34,6 +34,18 @@ class VersionBitsDeployment:
 
 
 @dataclass(frozen=True, slots=True)
+class TrustedSnapshot:
+    """Unspent outputs at a block, whose hash was worked out by many: they may be used before they are proved."""
+
+    height: int
+    block_hash: bytes
+    coins_hash: bytes
+    """Of all coins (Core: hash_serialized_3)."""
+    chain_tx_count: int
+    """Transactions from genesis to that block."""
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """One chain. Hashes are 32 bytes in internal order, times in seconds, amounts in satoshis."""
 
@@ -78,6 +90,8 @@ class Network:
     minimum_chain_work: int = 0
     assume_valid: bytes | None = None
     """Scripts of this block's ancestors need no check."""
+    snapshots: tuple[TrustedSnapshot, ...] = ()
+    """Lowest first; no others are loaded (Core: m_assumeutxo_data)."""
     signet_challenge: bytes | None = None
     prune_after_height: int = 1000
     """Height from which on old blocks may be removed."""
@@ -173,6 +187,14 @@ MAINNET = Network(
     minimum_chain_work=0x1128750F82F4C366153A3A030,
     prune_after_height=100_000,
     assume_valid=_hash("00000000000000000000ccebd6d74d9194d8dcdc1d177c478e094bfad51ba5ac"),
+    snapshots=(
+        TrustedSnapshot(
+            840_000,
+            _hash("0000000000000000000320283a032748cef8227873ff4872689bf23f1cda83a5"),
+            _hash("a2a5521b1b5ab65f67818e5e8eccabb7171a517f9e2382208f77687310768f96"),
+            991_032_194,
+        ),
+    ),
     known_transactions=(1723649144, 1_059_312_821, 6.721086701157182),
     pubkey_prefix=0,
     script_prefix=5,
@@ -215,6 +237,14 @@ TESTNET3 = Network(
     allow_min_difficulty_blocks=True,
     minimum_chain_work=0x17DDE1C649F3708D14B6,
     assume_valid=_hash("000000007a61e4230b28ac5cb6b5e5a0130de37ac1faf2f8987d2fa6505b67f4"),
+    snapshots=(
+        TrustedSnapshot(
+            2_500_000,
+            _hash("0000000000000093bcb68c03a9a168ae252572d348a2eaeba2cdf9231d73206f"),
+            _hash("f841584909f68e47897952345234e37fcd9128cd818f41ee6c3ca68db8071be7"),
+            66_484_552,
+        ),
+    ),
     known_transactions=(1723613341, 187_917_082, 3.265051477698455),
     dns_seeds=(
         "testnet-seed.bitcoin.jonasschnelli.ch.",
@@ -283,6 +313,14 @@ SIGNET = Network(
     version_bits=_version_bits(threshold=1815),
     minimum_chain_work=0xB463EA0A4B8,
     assume_valid=_hash("00000008414aab61092ef93f1aacc54cf9e9f16af29ddad493b908a01ff5c329"),
+    snapshots=(
+        TrustedSnapshot(
+            160_000,
+            _hash("0000003ca3c99aff040f2563c2ad8f8ec88bd0fd6b8f0895cfaf1ef90353a62c"),
+            _hash("fe0a44309b74d6b5883d246cb419c6221bcccf0b308c9b59b7d70783dbdf928a"),
+            2_289_496,
+        ),
+    ),
     signet_challenge=_SIGNET_CHALLENGE,
     known_transactions=(1723655233, 5_507_045, 0.06271073277261494),
     dns_seeds=("seed.signet.bitcoin.sprovoost.nl.", "seed.signet.achownodes.xyz."),
@@ -308,6 +346,26 @@ REGTEST = Network(
     no_retargeting=True,
     enforce_bip94=True,  # as Core 28 does; later versions ask for it by option
     halving_interval=150,
+    snapshots=(
+        TrustedSnapshot(
+            110,
+            _hash("696e92821f65549c7ee134edceeeeaaa4105647a3c4fd9f298c0aec0ab50425c"),
+            _hash("6657b736d4fe4db0cbc796789e812d5dba7f5c143764b1b6905612f1830609d1"),
+            111,
+        ),
+        TrustedSnapshot(
+            200,
+            _hash("5e93653318f294fb5aa339d00bbf8cf1c3515488ad99412c37608b139ea63b27"),
+            _hash("4f34d431c3e482f6b0d67b64609ece3964dc8d7976d02ac68dd7c9c1421738f2"),
+            201,
+        ),
+        TrustedSnapshot(
+            299,
+            _hash("3bb7ce5eba0be48939b7a521ac1ba9316afee2c7bada3a0cca24188e6d7d96c0"),
+            _hash("a4bf3407ccb2cc0145c49ebba8fa91199f8a3903daf0883875941497d2493c27"),
+            334,
+        ),
+    ),
     bech32_hrp="bcrt",
     dns_seeds=("dummySeed.invalid.",),
     is_mockable=True,
@@ -328,6 +386,7 @@ def custom_signet(challenge: bytes) -> Network:
         magic=signet_magic(challenge),
         minimum_chain_work=0,
         assume_valid=None,
+        snapshots=(),
         known_transactions=(0, 0, 0.0),
         dns_seeds=(),
     )

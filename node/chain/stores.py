@@ -17,6 +17,9 @@ from altyn.node.storage.kv import KeyValue, LevelDb, Memory
 Checkpoint = Callable[[str], None]
 """Called with a name wherever a crash would be interesting; on any thread."""
 
+DATABASE_CACHE = 8 << 20
+"""Bytes that LevelDB keeps of the coins."""
+
 
 class Stores:
     """Block files and databases of one chain."""
@@ -31,7 +34,7 @@ class Stores:
         self._indexes: list[KeyValue] = []
 
     @classmethod
-    def open(cls, folder: DataFolder, *, cache_size: int = 8 << 20, max_file_size: int = MAX_FILE_SIZE) -> Self:
+    def open(cls, folder: DataFolder, *, cache_size: int = DATABASE_CACHE, max_file_size: int = MAX_FILE_SIZE) -> Self:
         """Open what lies in a folder, or create it; `cache_size` is LevelDB's own, in bytes. Raises StoreError."""
         headers = LevelDb(folder.block_index, cache_size=2 << 20, remedy=REINDEX)
         try:

@@ -30,6 +30,7 @@ from altyn.node.rpc.rawtransactions import RawTransactionMethods
 from altyn.node.rpc.rest import Rest
 from altyn.node.rpc.scans import ScanMethods
 from altyn.node.rpc.signing import SigningMethods
+from altyn.node.rpc.snapshots import SnapshotMethods
 from altyn.node.rpc.sources import ChainBlocks, IndexedTransactions, PeerBlocks, size_of_coins
 from altyn.node.rpc.statistics import StatisticsMethods
 from altyn.node.rpc.submission import MempoolGate, PackageMethods, SendMethods
@@ -48,6 +49,7 @@ DECLARED: Mapping[str, Method] = {
         WaitingMethods,
         PruningMethods,
         CoinSetMethods,
+        SnapshotMethods,
         ScanMethods,
         IndexMethods,
         SendMethods,
@@ -108,6 +110,7 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
         WaitingMethods(chain),
         PruningMethods(chain, node.offload, node.sync.follow),
         CoinSetMethods(chain, node.offload, lambda: size_of_coins(node.settings.folder)),
+        SnapshotMethods(chain, node.offload, node.settings, node.connections),
         ScanMethods(chain, forms, node.secp, node.offload),
         IndexMethods(chain, mempool, node.network, node.offload),
         SendMethods(MempoolGate(chain, mempool, node.acceptance, node.sync.offer)),

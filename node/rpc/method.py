@@ -196,6 +196,8 @@ class Array(Parameter):
 class Object(Parameter):
     """An object; the method looks into it."""
 
+    fields: tuple[str, ...] = ()
+    """Those that a call by name may also give beside the other arguments (Core: OBJ_NAMED_PARAMS)."""
     type_name = "json object"
     expected = "object"
 
@@ -275,6 +277,7 @@ class Method:
         holes = initial_holes = 0
         first_named = ""
         for argument in self.arguments:
+            _gather_fields(argument, named)
             name = next((name for name in argument.names.split("|") if name in named), None)
             if name is None:
                 holes += 1
@@ -318,6 +321,14 @@ class Method:
             else argument.parameter.convert(value, argument.name)
             for argument, value in zip(self.arguments, given, strict=False)
         ]
+
+
+def _gather_fields(argument: Argument, named: dict[str, Json]) -> None:
+    """Put fields that were given by name into the object they belong to."""
+    fields = argument.parameter.fields if isinstance(argument.parameter, Object) else ()
+    found = {field: named.pop(field) for field in fields if field in named}
+    if found:
+        named[argument.name] = {**expect_type(named.get(argument.name) or {}, "object"), **found}
 
 
 def _presence(argument: Argument) -> str:
