@@ -1,10 +1,14 @@
 """Transactions whose parents are unknown, kept a while in case those arrive (Core: TxOrphanage)."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
 from altyn.consensus.transaction import OutPoint, Transaction
+
+log = logging.getLogger(__name__)
 
 MAX_ORPHANS = 100
 MAX_ORPHAN_WEIGHT = 400_000
@@ -54,7 +58,10 @@ class Orphans:
         return self._orphans.get(wtxid)
 
     def add(self, tx: Transaction, peer_id: int, now: float) -> bool:
-        """Keep `tx`; False if it is here already or too large. Others may be dropped at random to make room."""
+        """Keep `tx`; False if it is here already or too large.
+
+        Others may be dropped to make room: by chance, of the peer that has most here. A flood drives out itself.
+        """
         if tx.wtxid in self._orphans or tx.weight > MAX_ORPHAN_WEIGHT:
             return False
         prevouts = tuple(txin.prevout for txin in tx.inputs)
@@ -65,8 +72,12 @@ class Orphans:
         if len(self._orphans) > self._most:
             for wtxid in [each for each, orphan in self._orphans.items() if orphan.expires_at <= now]:
                 self.remove(wtxid)
+        before = len(self._orphans)
         while len(self._orphans) > self._most:
-            self.remove(self._random.choice(list(self._orphans)))
+            ((greediest, _),) = Counter(orphan.peer_id for orphan in self._orphans.values()).most_common(1)
+            self.remove(self._random.choice([key for key, each in self._orphans.items() if each.peer_id == greediest]))
+        if before > self._most:
+            log.debug("orphanage overflow, removed %d tx", before - self._most)
         return True
 
     def remove(self, wtxid: bytes) -> None:

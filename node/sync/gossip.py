@@ -10,15 +10,14 @@ from altyn.node.chain.chain import Chain
 from altyn.node.events import BlockConnected, BlockDisconnected, TipChanged
 from altyn.node.mempool.accept import Acceptance
 from altyn.node.mempool.entry import TransactionAdded
-from altyn.node.mempool.orphans import Orphans
 from altyn.node.mempool.pool import Mempool
+from altyn.node.sync.judge import TransactionJudge
 from altyn.node.sync.relay import FeeFilterSender, TransactionRelay, TrickleTimes
 from altyn.node.sync.serve import FindTransaction
 from altyn.node.sync.transactions import (
     MAX_ANNOUNCEMENTS_PER_PEER,
     MAX_IN_FLIGHT_PER_PEER,
     REQUEST_TIMEOUT,
-    RecentHashes,
     RequestDelays,
     TransactionRequests,
 )
@@ -30,9 +29,6 @@ from altyn.p2p.peer import Peer
 
 log = logging.getLogger(__name__)
 
-RECENT_REJECTS = 50_000
-RECENT_CONFIRMED = 24_000
-"""Hashes remembered of transactions that were refused since the last block, or confirmed lately."""
 _MAX_INVENTORY_IN_GETDATA = 1000
 
 
@@ -54,7 +50,6 @@ class TransactionGossip:
     ) -> None:
         self._chain = chain
         self._mempool = mempool
-        self._acceptance = acceptance
         self._clock = clock
         self._random = random
         self._wake = wake
@@ -62,9 +57,8 @@ class TransactionGossip:
         self._delays = delays or RequestDelays()
         self._requests = TransactionRequests(random)
         self._relay = TransactionRelay(random, trickle)
-        self._orphans = Orphans(random)
-        self._rejects = RecentHashes(RECENT_REJECTS)
-        self._confirmed = RecentHashes(RECENT_CONFIRMED)
+        self._double_spends = acceptance.double_spends
+        self._judge = TransactionJudge(acceptance, random, self._requests.forget)
         self._last_block: dict[bytes, Transaction] = {}
         self._fee_filters: dict[int, FeeFilterSender] = {}
         self._wtxid_peers: set[int] = set()
@@ -90,7 +84,7 @@ class TransactionGossip:
         """Forget a peer that left."""
         self._requests.remove(peer.id)
         self._relay.remove(peer.id)
-        self._orphans.remove_peer(peer.id)
+        self._judge.remove_peer(peer.id)
         self._fee_filters.pop(peer.id, None)
         self._wtxid_peers.discard(peer.id)
 
@@ -120,8 +114,8 @@ class TransactionGossip:
             if self._refuses_transactions(peer):
                 raise Disconnect("transaction inv sent in violation of protocol")
             self._relay.knows(peer.id, item.hash)
-            self._acceptance.double_spends.seen_by(item.hash, peer.id)
-            if not self._chain.is_initial_block_download and not self._has(item.hash):
+            self._double_spends.seen_by(item.hash, peer.id)
+            if not self._chain.is_initial_block_download and not self._judge.has(item.hash):
                 self._want(peer, item.hash, is_wtxid=peer.features.wtxid_relay, now=now)
 
     async def received(self, peer: Peer, tx: Transaction) -> None:
@@ -133,23 +127,28 @@ class TransactionGossip:
         self._relay.knows(peer.id, tx.wtxid if peer.features.wtxid_relay else tx.txid)
         for tx_hash in {tx.txid, tx.wtxid}:
             self._requests.received(peer.id, tx_hash)
-        if self._has(tx.wtxid):
-            if Permission.FORCE_RELAY in peer.permissions and self._mempool.get_wtxid(tx.wtxid) is not None:
+        if self._mempool.get_wtxid(tx.wtxid) is not None:
+            if Permission.FORCE_RELAY in peer.permissions:
                 self._relay.announce(tx.txid, tx.wtxid)
             return
+        now = self._clock.now()
         try:
-            await self._judge(peer, tx)
+            judgement = await self._judge.judge(tx, peer.id, now)
         except ValidationError as error:
-            self._acceptance.double_spends.seen_by(tx.wtxid, peer.id)
-            if error.fault is Fault.MISSING_INPUTS:
-                self._keep_orphan(peer, tx)
-            else:
-                self._refuse(peer, tx, error)
+            self._double_spends.seen_by(tx.wtxid, peer.id)
+            log.debug("transaction %s from %s was not accepted: %s", tx.txid[::-1].hex(), peer, error)
+            if error.fault is Fault.CONSENSUS:
+                raise Misbehaving(str(error)) from error
             return
-        self._acceptance.double_spends.seen_by(tx.wtxid, peer.id)
-        peer.stats.last_transaction = self._clock.now()
-        await self._judge_children(tx)
-        self._wake()
+        self._double_spends.seen_by(tx.wtxid, peer.id)
+        for parent in judgement.parents:  # the peer must have them; only their txids are known
+            self._relay.knows(peer.id, parent)
+            if not self._judge.has(parent, underpaid=False):
+                self._want(peer, parent, is_wtxid=False, now=now)
+        if judgement.accepted:
+            log.debug("accepted transaction %s from %s", tx.txid[::-1].hex(), peer)
+            peer.stats.last_transaction = now
+            self._wake()
 
     def not_found(self, peer: Peer, items: Sequence[Inventory]) -> None:
         """Ask others for transactions that the peer does not have after all."""
@@ -181,18 +180,13 @@ class TransactionGossip:
                 for tx_hash in (entry.txid, entry.wtxid):
                     self._requests.forget(tx_hash)
             case BlockConnected(block=block) if not self._chain.is_initial_block_download:
-                self._orphans.remove_for_block(block.transactions)
-                self._last_block = {}
-                for tx in block.transactions:
-                    for tx_hash in (tx.txid, tx.wtxid):
-                        self._confirmed.add(tx_hash)
-                        self._requests.forget(tx_hash)
-                        self._last_block[tx_hash] = tx
+                self._judge.block_connected(block.transactions)
+                self._last_block = {tx_hash: tx for tx in block.transactions for tx_hash in (tx.txid, tx.wtxid)}
             case BlockDisconnected():
-                self._confirmed.clear()  # they may be wanted again
+                self._judge.block_disconnected()
                 self._last_block = {}
             case TipChanged():
-                self._rejects.clear()  # the next block may allow what this one did not
+                self._judge.tip_changed()
 
     def send(self, peer: Peer, now: float) -> None:
         """Send what is due: announcements, requests, a fee filter."""
@@ -213,7 +207,7 @@ class TransactionGossip:
     def _ask(self, peer: Peer, now: float) -> None:
         items: list[Inventory] = []
         for tx_hash, is_wtxid in self._requests.requestable(peer.id, now):
-            if self._has(tx_hash):
+            if self._judge.has(tx_hash, underpaid=False):  # a parent that pays too little may be wanted by a child
                 self._requests.forget(tx_hash)
                 continue
             self._requests.requested(peer.id, tx_hash, now + REQUEST_TIMEOUT)
@@ -241,71 +235,3 @@ class TransactionGossip:
         if not trusted and self._requests.in_flight(peer.id) >= MAX_IN_FLIGHT_PER_PEER:
             delay += self._delays.overloaded
         self._requests.announced(peer.id, tx_hash, is_wtxid=is_wtxid, preferred=preferred, ready_at=now + delay)
-
-    def _has(self, tx_hash: bytes) -> bool:
-        """Whether there is no point in asking for a transaction, by txid or wtxid (Core: AlreadyHaveTx)."""
-        mempool = self._mempool
-        return (
-            tx_hash in self._orphans
-            or tx_hash in self._confirmed
-            or tx_hash in self._rejects
-            or tx_hash in mempool
-            or mempool.get_wtxid(tx_hash) is not None
-        )
-
-    async def _judge(self, peer: Peer, tx: Transaction) -> None:
-        await self._acceptance.accept(tx)
-        log.debug("accepted transaction %s from %s", tx.txid[::-1].hex(), peer)
-
-    async def _judge_children(self, tx: Transaction) -> None:
-        """Try the orphans that waited for `tx`, then those that waited for them. What is wrong costs no peer: it
-        could not have known the parent's outputs to be so.
-        """
-        waiting = self._orphans.children(tx)
-        while waiting:
-            orphan = waiting.pop()
-            if orphan.wtxid not in self._orphans:
-                continue
-            tx = orphan.tx
-            try:
-                await self._acceptance.accept(tx)
-            except ValidationError as error:
-                if error.fault is Fault.MISSING_INPUTS:
-                    continue
-                self._remember_refusal(tx, error)
-                log.debug("orphan %s refused: %s", tx.txid[::-1].hex(), error)
-            else:
-                waiting += self._orphans.children(tx)
-            self._orphans.remove(tx.wtxid)
-
-    def _keep_orphan(self, peer: Peer, tx: Transaction) -> None:
-        now = self._clock.now()
-        parents = {txin.prevout.txid: None for txin in tx.inputs}
-        if any(parent in self._rejects for parent in parents):
-            for tx_hash in (tx.txid, tx.wtxid):  # nothing can come of it
-                self._rejects.add(tx_hash)
-                self._requests.forget(tx_hash)
-            log.debug("not keeping orphan with rejected parents %s", tx.txid[::-1].hex())
-            return
-        for parent in parents:  # the peer must have them; only their txids are known
-            self._relay.knows(peer.id, parent)
-            if not self._has(parent):
-                self._want(peer, parent, is_wtxid=False, now=now)
-        self._orphans.add(tx, peer.id, now)
-        for tx_hash in (tx.txid, tx.wtxid):
-            self._requests.forget(tx_hash)
-
-    def _refuse(self, peer: Peer, tx: Transaction, error: ValidationError) -> None:
-        log.debug("transaction %s from %s was not accepted: %s", tx.txid[::-1].hex(), peer, error)
-        self._remember_refusal(tx, error)
-        if error.fault is Fault.CONSENSUS:
-            raise Misbehaving(str(error))
-
-    def _remember_refusal(self, tx: Transaction, error: ValidationError) -> None:
-        self._requests.forget(tx.wtxid)
-        if error.fault is Fault.WITNESS_STRIPPED:
-            return  # with its witness it may be fine, and without one its wtxid is its txid
-        self._rejects.add(tx.wtxid)
-        if error.fault is Fault.INPUTS_NOT_STANDARD and tx.has_witness:
-            self._rejects.add(tx.txid)  # no witness can mend that
-            self._requests.forget(tx.txid)
