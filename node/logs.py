@@ -1,10 +1,12 @@
 """The log: Core's lines and categories in `debug.log`, and on standard output if asked for. Never on standard error."""
 
+import json
 import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from logging.handlers import RotatingFileHandler
 from math import log2
 from pathlib import Path
 
@@ -72,10 +74,39 @@ class ConsoleFormatter(logging.Formatter):
         return text + "\n" + self.formatException(record.exc_info) if record.exc_info else text
 
 
-class _LogFile(logging.FileHandler):
+class JsonFormatter(logging.Formatter):
+    """A JSON object a line, for machines: time (UTC), level, category, message, and thread if asked for."""
+
+    def __init__(self, *, threads: bool = False) -> None:
+        super().__init__()
+        self._threads = threads
+
+    def format(self, record: logging.LogRecord) -> str:
+        fraction = f".{int(record.created % 1 * 1_000_000):06d}Z"
+        fields = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + fraction,
+            "level": record.levelname.lower(),
+            "category": _category(record.name) or "all",
+            "message": record.getMessage(),
+        }
+        if self._threads:
+            fields["thread"] = str(record.threadName)
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
+
+
+class _LogFile(RotatingFileHandler):
     """A log that cannot be written, as on a full disk, says so once on standard error; the node goes on."""
 
     _has_failed = False
+
+    def reopen(self) -> None:
+        """Go on in a new file of the same name: something has moved this one away."""
+        with self.lock or nullcontext():
+            if self.stream is not None:
+                self.stream.close()
+            self.stream = self._open()
 
     def handleError(self, record: logging.LogRecord | None) -> None:  # noqa: N802 - logging's name
         del record
@@ -91,11 +122,17 @@ class _LogFile(logging.FileHandler):
 
 
 class LogCategories:
-    """Which debug messages are logged; may change while the node runs."""
+    """Which debug messages are logged, and into which file; may change while the node runs."""
 
-    def __init__(self, shown: frozenset[str] = frozenset()) -> None:
+    def __init__(self, shown: frozenset[str] = frozenset(), file: _LogFile | None = None) -> None:
         """`shown` as `chosen_categories` gives it."""
         self._shown = shown
+        self._file = file
+
+    def reopen(self) -> None:
+        """Open the log file anew, for whoever moves logs away (Core: SIGHUP)."""
+        if self._file is not None:
+            self._file.reopen()
 
     def includes(self, name: str) -> bool:
         """Whether messages of a category are logged."""
@@ -122,25 +159,30 @@ def logging_to(settings: Settings, *, for_people: bool = False) -> Iterator[LogC
     `for_people` shortens what goes to standard output. Raises SettingsError.
     """
     shown = chosen_categories(settings)
-    categories = LogCategories(shown)
-    formatter = CoreFormatter(
+    formatter: logging.Formatter = CoreFormatter(
         times=settings.logtimestamps, microseconds=settings.logtimemicros, threads=settings.logthreadnames
     )
+    if settings.logformat == "json":
+        formatter = JsonFormatter(threads=settings.logthreadnames)
+    file = None
     handlers: list[logging.Handler] = [logging.NullHandler()]
     if settings.debuglogfile != "0":
         path = settings.path(settings.debuglogfile)
         if settings.shrinkdebugfile and not shown:
             _shrink(path)
         try:
-            handlers.append(_LogFile(path, encoding="utf-8", errors="backslashreplace"))
+            size = settings.logfilesize * 1_000_000
+            file = _LogFile(path, maxBytes=size, backupCount=3, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise SettingsError(f"Could not open debug log file {path}") from error
+        handlers.append(file)
+    categories = LogCategories(shown, file)
     if settings.printtoconsole:
         handlers.append(logging.StreamHandler(sys.stdout))
     for handler in handlers:
         handler.setFormatter(formatter)
         handler.addFilter(lambda record: _is_shown(record, categories))
-    if for_people and settings.printtoconsole:
+    if for_people and settings.printtoconsole and settings.logformat != "json":
         handlers[-1].setFormatter(ConsoleFormatter())
     root = logging.getLogger()
     before = root.level

@@ -258,3 +258,32 @@ def choose(option: Option, layers: Sequence[Layer]) -> tuple[Any, bool]:
     if gathered:
         return tuple(map(option.read, gathered)), True
     return option.default, False
+
+
+def sample_text(options: Mapping[str, Option]) -> str:
+    """Return a configuration file in which every option stands with its help and its default, commented out."""
+    lines = [
+        "# Configuration of an Altyn node, in bitcoin.conf's form: it lies in the data directory.",
+        "# Take away the # before what shall hold. The command line wins over the environment (ALTYN_NAME), and that",
+        "# over this file. Options marked * count only in the section of their network, such as [regtest], or [main].",
+    ]
+    groups = dict.fromkeys(option.group for option in options.values())
+    for group in groups:
+        lines += ["", f"## {group}", ""]
+        for option in options.values():
+            if option.group == group and option.name not in {"conf", "includeconf"}:
+                lines += [
+                    f"# {option.help}{'*' if option.network_only else ''}",
+                    f"#{option.name}={_shown(option)}",
+                    "",
+                ]
+    return "\n".join(lines).rstrip()
+
+
+def _shown(option: Option) -> str:
+    default = option.default
+    if option.parse is parse_amount:
+        return f"{default / COIN:.8f}"
+    if isinstance(default, bool):
+        return str(int(default))
+    return "" if isinstance(default, tuple) else str(default)

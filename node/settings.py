@@ -41,20 +41,20 @@ ALTYN_STYLE: Mapping[str, str] = {
     "peerblockfilters": "1",
     "quickrelay": "1",
     "printtoconsole": "1",
+    "logfilesize": "50",
 }
 """The defaults of `altyn node` and `altyn light`: regtest, with compact filters built and served."""
 
 _ACCEPTED_NAMES = """
-fixedseeds seednode
 addresstype alertnotify allowignoredconf asmap blockmintxfee blocknotify blockreconstructionextratxn blocksxor
 blockversion capturemessages changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints
-deprecatedrpc disablewallet fallbackfee
-i2pacceptincoming keypool listenonion logips loglevel loglevelalways logsourcelocations maxapsfee maxorphantx
-maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget mintxfee natpmp paytxfee peerbloomfilters printpriority rpcdoccheck settings
-shutdownnotify spendzeroconfchange startupnotify stopafterblockimport test torcontrol txconfirmtarget txreconciliation
-unsafesqlitesync upnp vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains
-zmqpubhashblock zmqpubhashblockhwm zmqpubhashtx zmqpubhashtxhwm
-zmqpubrawblock zmqpubrawblockhwm zmqpubrawtx zmqpubrawtxhwm zmqpubsequence zmqpubsequencehwm
+deprecatedrpc disablewallet fallbackfee fixedseeds i2pacceptincoming keypool listenonion logips loglevel
+loglevelalways logsourcelocations maxapsfee maxorphantx maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget
+mintxfee natpmp paytxfee peerbloomfilters printpriority rpcdoccheck seednode settings shutdownnotify
+spendzeroconfchange startupnotify stopafterblockimport test torcontrol txconfirmtarget txreconciliation
+unsafesqlitesync upnp vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains zmqpubhashblock
+zmqpubhashblockhwm zmqpubhashtx zmqpubhashtxhwm zmqpubrawblock zmqpubrawblockhwm zmqpubrawtx zmqpubrawtxhwm
+zmqpubsequence zmqpubsequencehwm
 """
 ACCEPTED: frozenset[str] = frozenset(_ACCEPTED_NAMES.split())
 """Options of Core that are read and have no effect here; the log names those that were given."""
@@ -69,6 +69,12 @@ _ACTIVATION_HEIGHTS = {
 }
 _MINIMUM_PORT, _MAXIMUM_PORT = 1, 65535
 _MINIMUM_PRUNE = 550
+
+
+def _parse_log_format(text: str) -> str:
+    if text not in {"plain", "json"}:
+        raise ValueError(text)
+    return text
 
 
 def _parse_filter_index(text: str) -> bool:
@@ -272,6 +278,15 @@ class Settings:
     logthreadnames: bool = option(False, "Names of threads in the log", group="Log")
     printtoconsole: bool = option(True, "Log to standard output too", group="Log")
     debuglogfile: str = option("debug.log", "Log file; relative paths start at the chain's folder", group="Log")
+    logformat: str = option(
+        "plain",
+        "Form of the log: plain, or json for an object a line",
+        group="Log",
+        parse=_parse_log_format,
+        value_name="form",
+        common=True,
+    )
+    logfilesize: int = option(0, "Size at which the log goes on in a new file, MB; 0 for no limit", group="Log")
     shrinkdebugfile: bool = option(True, "Shorten a long log at the start", group="Log")
     mocktime: int = option(0, "Stop the clock at this Unix time (regtest), 0 for the real one", group="Log")
 

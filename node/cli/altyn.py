@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from altyn.node.cli import doctor as diagnosis
 from altyn.node.cli import mine as mining
 from altyn.node.cli.output import ArgumentError, named_arguments, positional_arguments, result_text
 from altyn.node.cli.run import Kind, run
 from altyn.node.cli.testnet import testnet
-from altyn.node.options import Option, SettingsError
+from altyn.node.options import Option, SettingsError, sample_text
 from altyn.node.rpc.amounts import JsonNumber
 from altyn.node.rpc.client import RpcClient, RpcFailure, Unreachable
 from altyn.node.settings import ALTYN_STYLE, OPTIONS, Settings, load
@@ -33,6 +34,7 @@ def main() -> None:
     altyn light             a light node
     altyn rpc getblockcount ask a running node
     altyn mine bcrt1q...    mine a block on it
+    altyn doctor            what keeps a node from running here?
     """
 
 
@@ -214,6 +216,39 @@ def mine(address: str, blocks: int, rpc_url: str | None, rpc_cookie_file: Path |
     """
     url, cookie_file = _where(_settings(_arguments(values)), rpc_url, rpc_cookie_file)
     mining.run(url, cookie_file, address, blocks)
+
+
+@_with_settings(_ALL)
+@main.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def doctor(as_json: bool, **values: Any) -> None:
+    """Look whether a node with these options would run here, and say what to mend. Changes nothing.
+
+    Exit status 1 when a node would not start, or not work.
+
+    \b
+    altyn doctor
+    altyn doctor --network signet --datadir ~/signet --json
+    """
+    findings = list(diagnosis.examine(_settings(_arguments(values))))
+    if as_json:
+        click.echo(diagnosis.as_json(findings))
+    else:
+        for each in findings:
+            click.echo(f"{each.state.upper():8} {each.name}: {each.text}")
+            if each.remedy:
+                click.echo(f"         mend it: {each.remedy}")
+    raise SystemExit(not diagnosis.is_healthy(findings))
+
+
+@main.command("sample-config")
+def sample_config() -> None:
+    """Print a configuration file with every option explained, each commented out.
+
+    \b
+    altyn sample-config > ~/.altyn/bitcoin.conf
+    """
+    click.echo(sample_text(OPTIONS))
 
 
 main.add_command(testnet)

@@ -7,9 +7,11 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from enum import Enum
 
 from altyn.node.chain.progress import SyncProgress
+from altyn.node.files_limit import raise_files_limit
 from altyn.node.full import FullNode
 from altyn.node.lifetime import NodeError, background, real_surroundings, tune_interpreter, worker_threads
 from altyn.node.light.node import LightNode
@@ -62,6 +64,7 @@ def run(
         with logging_to(settings, for_people=for_people) as categories, _pid_file(settings):
             try:
                 log_start(settings, VERSION, list(arguments))
+                settings = _within_limits(settings)
                 if wallets_folder:
                     (settings.folder / "wallets").mkdir(exist_ok=True)
                 asyncio.run(_serve(settings, kind, categories, ready))
@@ -80,6 +83,17 @@ def run(
     return 0
 
 
+def _within_limits(settings: Settings) -> Settings:
+    """Have room for as many files as the settings need; with less, there are fewer peers."""
+    possible = raise_files_limit(settings.maxconnections)
+    if possible < settings.maxconnections:
+        log.warning(
+            "Reducing -maxconnections from %d to %d, because of system limitations.", settings.maxconnections, possible
+        )
+        return replace(settings, maxconnections=possible)
+    return settings
+
+
 def _fail(text: str) -> int:
     print(f"Error: {text}", file=sys.stderr)
     return 1
@@ -96,14 +110,16 @@ def _pid_file(settings: Settings) -> Iterator[None]:
 
 
 class _Ending:
-    """Signals and `stop`: they stop the node, or what comes before it is there."""
+    """Signals and `stop`: they stop the node, or what comes before it is there. SIGHUP opens the log anew."""
 
-    def __init__(self) -> None:
+    def __init__(self, categories: LogCategories) -> None:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self.node: FullNode | LightNode | None = None
         for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.add_signal_handler(number, self.now)
+
+        self._loop.add_signal_handler(signal.SIGHUP, categories.reopen)
 
     def now(self) -> None:
         """Stop."""
@@ -118,7 +134,7 @@ class _Ending:
 
 
 async def _serve(settings: Settings, kind: Kind, categories: LogCategories, ready: Ready) -> None:
-    ending = _Ending()
+    ending = _Ending(categories)
     program = Program(ending.later, categories, settings.path(settings.debuglogfile))
     threads = worker_threads(settings.par) if kind is Kind.FULL else _LIGHT_THREADS
     async with _rpc(settings) as (server, addresses), real_surroundings(threads, settings.mocktime) as surroundings:

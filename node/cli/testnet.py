@@ -341,7 +341,8 @@ def show_account(network: LocalNetwork, as_json: bool) -> None:
         click.echo(f"{mined['by']} mined {mined['blocks']} blocks for {mined['to']}.")
         click.echo(f"{payment['from']} paid {payment['to']} {payment['amount_sat'] / 1e8:.8f} coins:")
         click.echo(f"  {payment['txid']}, fee {payment['fee_sat']} satoshis, {payment['confirmations']} confirmations")
-        click.echo(f"A second payment with the same coin was refused by {refused['by']}: {refused['reason']}.")
+        reason = refused["reason"].partition(",")[0]  # Core's reason; what follows are hashes and feerates
+        click.echo(f"A second payment with the same coin was refused by {refused['by']}: {reason}.")
         fetched = f"{light['blocks_fetched']} block" + "s" * (light["blocks_fetched"] != 1)
         click.echo(
             f"{light['node']} keeps no blocks. It checked {light['headers']} headers and {light['filters_checked']} "

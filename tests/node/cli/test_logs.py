@@ -1,3 +1,4 @@
+import json
 import logging
 import re
 import warnings
@@ -94,3 +95,42 @@ def test_categories_are_chosen_as_in_core(tmp_path: Path, options: list[str], ne
 def test_unknown_categories_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="Unsupported logging category -debug=moon"):
         chosen_categories(settings(tmp_path, "-debug=moon"))
+
+
+def test_a_json_log_is_an_object_a_line(tmp_path: Path) -> None:
+    with logging_to(settings(tmp_path, "-logformat=json", "-debug=net")):
+        logging.getLogger("altyn.p2p.peer").debug('said "so"\nand more')
+        try:
+            raise ValueError("why")
+        except ValueError:
+            logging.getLogger("altyn.node").exception("it broke")
+    first, second = map(json.loads, logged(tmp_path).splitlines())
+    assert (first["level"], first["category"], first["message"]) == ("debug", "net", 'said "so"\nand more')
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", first["time"])
+    assert second["level"] == "error"
+    assert "ValueError: why" in second["exception"]
+
+
+def test_an_unknown_form_of_the_log_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="Invalid value for -logformat: 'xml'"):
+        settings(tmp_path, "-logformat=xml")
+
+
+def test_a_log_of_its_largest_size_goes_on_in_a_new_file(tmp_path: Path) -> None:
+    with logging_to(settings(tmp_path, "-logfilesize=1")):
+        for _ in range(13):
+            logging.getLogger("altyn.node").info("x" * 100_000)
+    sizes = [path.stat().st_size for path in (tmp_path / "regtest").glob("debug.log*")]
+    assert len(sizes) == 2
+    assert all(size <= 1_000_000 for size in sizes)
+
+
+def test_a_log_that_was_moved_away_is_opened_anew(tmp_path: Path) -> None:
+    path = tmp_path / "regtest" / "debug.log"
+    with logging_to(settings(tmp_path)) as categories:
+        logging.getLogger("altyn.node").info("before")
+        path.rename(path.with_suffix(".old"))
+        categories.reopen()
+        logging.getLogger("altyn.node").info("after")
+    assert "before" not in logged(tmp_path)
+    assert "after" in logged(tmp_path)
