@@ -86,4 +86,4 @@ def test_parse_measures_the_largest_blocks() -> None:
 def test_an_unknown_benchmark_is_a_usage_error() -> None:
     done = subprocess.run([SCRIPTS / "bench", "nothing"], capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 2
-    assert "parse verify" in done.stderr
+    assert "parse relay verify" in done.stderr
