@@ -58,6 +58,15 @@ class IndexCaughtUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Progressed:
+    """Work that takes long went on: its name for people, and how much is done of how much; all when it has ended."""
+
+    work: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulerForwarded:
     """What is done every so often is to be done as if so many seconds had passed (mockscheduler)."""
 

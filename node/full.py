@@ -18,7 +18,7 @@ from altyn.node.chain.prune import MANUAL, PruneOptions
 from altyn.node.chain.reindex import ConnectProgress, forget_for_reindex, rebuild_index
 from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.chain.verify import ScriptVerifier, in_processes
-from altyn.node.events import Events, TipChanged
+from altyn.node.events import Events, Progressed, TipChanged
 from altyn.node.lifetime import (
     NodeError,
     Surroundings,
@@ -157,26 +157,27 @@ class FullNode:
         settings: Settings,
         *,
         surroundings: Surroundings | None = None,
+        events: Events | None = None,
         checkpoint: Checkpoint | None = None,
         beat: float = 0.1,
     ) -> AsyncIterator[Self]:
         """Open the stores, go forward to the most work, and serve peers while the body runs; then stop in order.
 
         What breaks the node in its background cancels the body and is raised here: StoreError, or our own bug. Raises
-        SettingsError, NodeError, StoreError (FolderRefused) where it cannot start. `checkpoint`: see `Chain.open`;
-        `beat`: see `SyncOptions`.
+        SettingsError, NodeError, StoreError (FolderRefused) where it cannot start. `events` tell of the start too;
+        `checkpoint`: see `Chain.open`; `beat`: see `SyncOptions`.
         """
         async with AsyncExitStack() as stack:
             if surroundings is None:
                 threads = worker_threads(settings.par)
                 surroundings = await stack.enter_async_context(real_surroundings(threads, settings.mocktime))
             secp = secp256k1.load(settings.secp256k1)
+            writer, events = Writer(), events or Events()
             if surroundings.in_memory:
                 stores = Stores.in_memory(settings.network, max_file_size=_file_size(settings))
             else:
                 folder = stack.enter_context(DataFolder.open(settings.datadir, settings.network))
-                stores = await _open_stores(folder, settings, surroundings, secp)
-            writer, events = Writer(), Events()
+                stores = await _open_stores(folder, settings, surroundings, secp, events)
             cache = ScriptCache(surroundings.random.randbytes(32), CACHE_BYTES)
             processes = 0 if surroundings.in_memory else script_checkers(settings.par)
             if processes > 1:
@@ -259,7 +260,7 @@ class FullNode:
 
 
 async def _open_stores(
-    folder: DataFolder, settings: Settings, surroundings: Surroundings, secp: secp256k1.Secp256k1
+    folder: DataFolder, settings: Settings, surroundings: Surroundings, secp: secp256k1.Secp256k1, events: Events
 ) -> Stores:
     """Open the stores of a folder, after `-reindex` or `-reindex-chainstate` has been done. Raises StoreError."""
     reads_files = forget_for_reindex(
@@ -270,8 +271,13 @@ async def _open_stores(
     )
     stores = Stores.open(folder, max_file_size=_file_size(settings))
     if reads_files:
+        loop, now = asyncio.get_running_loop(), surroundings.clock.now()
+
+        def report(done: int, total: int) -> None:
+            loop.call_soon_threadsafe(events.publish, Progressed("reading block files", done, total))
+
         try:
-            await surroundings.offload(rebuild_index, stores, settings.network, secp, surroundings.clock.now())
+            await surroundings.offload(rebuild_index, stores, settings.network, secp, now, report)
         except BaseException:
             stores.close()
             raise

@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from logging.handlers import RotatingFileHandler
 from math import log2
 from pathlib import Path
+from typing import TextIO
 
 from altyn.node.chain.tree import Entry
 from altyn.node.events import TipChanged
@@ -96,6 +97,14 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields)
 
 
+class _StandardOutput(logging.StreamHandler[TextIO]):
+    """Lines go to what standard output is at the moment: bars that stand there let them pass above."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stdout
+        super().emit(record)
+
+
 class _LogFile(RotatingFileHandler):
     """A log that cannot be written, as on a full disk, says so once on standard error; the node goes on."""
 
@@ -178,7 +187,7 @@ def logging_to(settings: Settings, *, for_people: bool = False) -> Iterator[LogC
         handlers.append(file)
     categories = LogCategories(shown, file)
     if settings.printtoconsole:
-        handlers.append(logging.StreamHandler(sys.stdout))
+        handlers.append(_StandardOutput(sys.stdout))
     for handler in handlers:
         handler.setFormatter(formatter)
         handler.addFilter(lambda record: _is_shown(record, categories))

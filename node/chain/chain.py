@@ -38,7 +38,15 @@ from altyn.node.chain.prune import PruneOptions, Pruner
 from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.chain.tree import CONNECTED, HAVE_UNDO, Entry
 from altyn.node.chain.verify import ScriptVerifier
-from altyn.node.events import BlockConnected, BlockDisconnected, Events, IndexCaughtUp, TipChanged
+from altyn.node.events import (
+    BestHeaderChanged,
+    BlockConnected,
+    BlockDisconnected,
+    Events,
+    IndexCaughtUp,
+    Progressed,
+    TipChanged,
+)
 from altyn.node.offload import Offload
 from altyn.node.storage.errors import UNPRUNE, BlockNotStored, StoreError
 from altyn.node.writer import Writer
@@ -192,6 +200,7 @@ class Chain:
             try:
                 if self.pruner is not None:
                     self.pruner.opened(self.tip)
+                self.events.publish(BestHeaderChanged(self.tree.best_header))
                 await self._activate()
                 if self.pruner is not None:
                     for index in self.indexes:
@@ -214,7 +223,11 @@ class Chain:
 
     async def _catch_up_indexes(self) -> None:
         for index in self.indexes:
-            await catch_up(index, self, self._offload, self._flusher.limit)
+
+            def report(height: int, tip: int, work: str = f"building index {index.name}") -> None:
+                self.events.publish(Progressed(work, height, tip))
+
+            await catch_up(index, self, self._offload, self._flusher.limit, report)
             self.events.publish(IndexCaughtUp(index.name))
 
     # What is read

@@ -165,11 +165,16 @@ class IndexedChain(Protocol):
 
 
 async def catch_up(
-    index: ChainIndex, chain: IndexedChain, offload: Offload, make_room: Callable[[], Awaitable[None]]
+    index: ChainIndex,
+    chain: IndexedChain,
+    offload: Offload,
+    make_room: Callable[[], Awaitable[None]],
+    report: Callable[[int, int], None] = lambda height, tip: None,
 ) -> None:
     """Bring an index that was switched off, or fell behind in a crash, to the tip. Raises StoreError.
 
-    `make_room` is awaited after every block, lest what waits to be written fills the memory.
+    `make_room` is awaited after every block, lest what waits to be written fills the memory; `report` is told after
+    each how high it has come, and how high the chain is.
     """
     began = said = time.monotonic()
     count = 0
@@ -178,6 +183,7 @@ async def catch_up(
         if _next_to_index(index, chain) is entry:  # else the chain moved, or has just indexed it
             index.commit(entry, prepared)
             count += 1
+            report(entry.height, chain.tip.height)
             await make_room()
         if time.monotonic() - said > _PROGRESS_INTERVAL:
             said = time.monotonic()

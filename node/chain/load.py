@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from altyn.consensus.block import HEADER_SIZE, Block, Header
@@ -21,6 +22,10 @@ log = logging.getLogger(__name__)
 
 _PROGRESS_INTERVAL = 5.0
 """Seconds between log lines while block files are read."""
+_REPORT_INTERVAL = 0.2
+
+Report = Callable[[int, int], None]
+"""Told how many bytes of block files are read, of how many; on any thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class Loaded:
     """The next number for Entry.sequence."""
 
 
-def load(stores: Stores, network: Network, secp: Secp256k1, now: float) -> Loaded:
+def load(stores: Stores, network: Network, secp: Secp256k1, now: float, report: Report | None = None) -> Loaded:
     """Read the tree, find the block the coins stand at, and pick up blocks written since; blocking.
 
     Raises StoreError where the stores contradict each other.
@@ -43,7 +48,7 @@ def load(stores: Stores, network: Network, secp: Secp256k1, now: float) -> Loade
     tree = HeaderTree(network.genesis.header)
     stores.files.remove(stores.headers.pruned_files())  # what a crash left of them
     ends = _read_headers(stores, tree)
-    finder = _Finder(stores, tree, network, secp, now)
+    finder = _Finder(stores, tree, network, secp, now, report)
     for position, data in stores.files.recover(ends):
         finder.found(position, data)
     if not tree.genesis.tx_count:
@@ -101,7 +106,9 @@ def set_stored(entry: Entry, block: Block, position: FilePosition) -> None:
 class _Finder:
     """Takes up blocks that are in the files, but not in the index."""
 
-    def __init__(self, stores: Stores, tree: HeaderTree, network: Network, secp: Secp256k1, now: float) -> None:
+    def __init__(
+        self, stores: Stores, tree: HeaderTree, network: Network, secp: Secp256k1, now: float, report: Report | None
+    ) -> None:
         self._stores = stores
         self._tree = tree
         self._network = network
@@ -110,10 +117,16 @@ class _Finder:
         self._waiting: dict[bytes, list[FilePosition]] = {}  # by the hash of the parent that has not been found yet
         self.changed: set[Entry] = set()
         self.count = 0
-        self._said = time.monotonic()
+        self._said = self._reported = time.monotonic()
+        self._report = report
+        self._read, self._total = 0, stores.files.usage
 
     def found(self, position: FilePosition, data: bytes) -> None:
         """Take up a block, and then those that waited for it: blocks may have come before their parents."""
+        self._read += len(data)
+        if self._report is not None and time.monotonic() - self._reported > _REPORT_INTERVAL:
+            self._reported = time.monotonic()
+            self._report(self._read, self._total)
         if time.monotonic() - self._said > _PROGRESS_INTERVAL:
             self._said = time.monotonic()
             log.info("reading block files: blk%05d.dat, %d blocks found", position.file, self.count)

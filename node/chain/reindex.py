@@ -5,7 +5,7 @@ import time
 
 from altyn.consensus.networks import Network
 from altyn.consensus.secp256k1 import Secp256k1
-from altyn.node.chain.load import load, record_of
+from altyn.node.chain.load import Report, load, record_of
 from altyn.node.chain.stores import Stores
 from altyn.node.events import BlockConnected
 from altyn.node.storage.folder import DataFolder
@@ -34,12 +34,14 @@ def forget_for_reindex(folder: DataFolder, *, reindex: bool, reindex_chainstate:
     return reindex
 
 
-def rebuild_index(stores: Stores, network: Network, secp: Secp256k1, now: float) -> int:
+def rebuild_index(stores: Stores, network: Network, secp: Secp256k1, now: float, report: Report | None = None) -> int:
     """Read all block files into an empty index; return how many blocks they hold; blocking. Raises StoreError.
 
     What is damaged there is left out: peers have it. The coins follow when the chain is opened.
     """
-    loaded = load(stores, network, secp, now)
+    loaded = load(stores, network, secp, now, report)
+    if report is not None:
+        report(stores.files.usage, stores.files.usage)
     stores.files.sync()
     stores.headers.write([record_of(entry) for entry in loaded.changed])
     count = sum(entry.has_block for entry in loaded.changed)

@@ -6,11 +6,13 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from enum import Enum
 
 from altyn.node.chain.progress import SyncProgress
+from altyn.node.cli.bars import bars_on_terminal
+from altyn.node.events import Events
 from altyn.node.files_limit import raise_files_limit
 from altyn.node.full import FullNode
 from altyn.node.lifetime import NodeError, background, real_surroundings, tune_interpreter, worker_threads
@@ -67,7 +69,9 @@ def run(
                 settings = _within_limits(settings)
                 if wallets_folder:
                     (settings.folder / "wallets").mkdir(exist_ok=True)
-                asyncio.run(_serve(settings, kind, categories, ready))
+                events = Events()
+                with bars_on_terminal(events) if for_people else nullcontext():
+                    asyncio.run(_serve(settings, kind, categories, events, ready))
                 log.info("Shutdown: done")
             except asyncio.CancelledError:  # told to stop while it was starting
                 log.info("Shutdown: interrupted while starting")
@@ -133,7 +137,7 @@ class _Ending:
         self._loop.call_later(seconds, self.now)
 
 
-async def _serve(settings: Settings, kind: Kind, categories: LogCategories, ready: Ready) -> None:
+async def _serve(settings: Settings, kind: Kind, categories: LogCategories, events: Events, ready: Ready) -> None:
     ending = _Ending(categories)
     program = Program(ending.later, categories, settings.path(settings.debuglogfile))
     threads = worker_threads(settings.par) if kind is Kind.FULL else _LIGHT_THREADS
@@ -142,7 +146,7 @@ async def _serve(settings: Settings, kind: Kind, categories: LogCategories, read
         assert isinstance(clock, SystemClock)
         server.warm_up("Loading block index…")
         if kind is Kind.FULL:
-            async with FullNode.open(settings, surroundings=surroundings) as full:
+            async with FullNode.open(settings, surroundings=surroundings, events=events) as full:
                 full.events.subscribe(SyncProgress(full.chain, clock))
                 groups = full_groups(full, server.methods, clock, program)
                 server.rest = full_rest(full, server.methods)

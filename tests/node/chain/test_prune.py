@@ -262,7 +262,9 @@ async def test_a_pruned_node_is_indexed_anew_from_what_has_no_gap(
         assert forget_for_reindex(owner, reindex=True, reindex_chainstate=False, pruned=True)
         assert not list(blocks.glob("*.dat"))
         stores = Stores.open(owner, max_file_size=FILE_SIZE)
-        assert rebuild_index(stores, REGTEST, secp, 2e9) == 1
+        told: list[tuple[int, int]] = []
+        assert rebuild_index(stores, REGTEST, secp, 2e9, lambda done, total: told.append((done, total))) == 1
+        assert told[-1] == (stores.files.usage, stores.files.usage)
         owner.reindexed()
         async with open_chain(stores=stores, prune=KEEP) as chain:
             assert chain.tip.height == 0

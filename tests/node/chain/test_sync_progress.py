@@ -1,13 +1,17 @@
 """The line that tells how far the first synchronisation is."""
 
+import asyncio
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import builders
 import pytest
+from node_chain_tools import caught_up
 
 from altyn.node.chain.progress import SyncProgress, duration
-from altyn.node.events import BlockConnected, TipChanged
+from altyn.node.events import BlockConnected, Progressed, TipChanged
 
 
 @pytest.mark.parametrize(
@@ -53,3 +57,17 @@ def test_a_line_comes_every_few_seconds_with_rates_and_time_left(clock: Any, cap
     chain.is_initial_block_download = False
     progress(event)
     assert len(caplog.messages) == 1
+
+
+async def test_an_index_that_is_built_tells_how_far_it_is(open_chain: Any, add_all: Any, tmp_path: Path) -> None:
+    async with open_chain(tmp_path) as chain:
+        await add_all(chain, builders.chain("g a1..a20").line("a1..a20"))
+    async with open_chain(tmp_path, filter_index=True, background=False) as chain:
+        told: list[Any] = []
+        chain.events.subscribe(told.append)
+        running = asyncio.create_task(chain.run())
+        await caught_up(chain, chain.filters)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    steps = [event for event in told if isinstance(event, Progressed)]
+    assert steps == [Progressed("building index filters", height, 20) for height in range(1, 21)]
