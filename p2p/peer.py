@@ -25,10 +25,24 @@ from altyn.p2p.limits import (
     PING_INTERVAL,
     PING_NONCE_VERSION,
     READ_AHEAD,
+    READ_AT_ONCE,
     SEND_BUFFER,
     SILENCE_LIMIT,
 )
-from altyn.p2p.messages import MESSAGES, Block, Headers, Message, Ping, Pong, SendTxReconciliation, Verack, Version
+from altyn.p2p.messages import (
+    MESSAGES,
+    Block,
+    BlockTransactions,
+    CompactBlock,
+    Headers,
+    Message,
+    Ping,
+    Pong,
+    SendTxReconciliation,
+    Tx,
+    Verack,
+    Version,
+)
 from altyn.p2p.queues import Budget, Inbox, Outbox, Outgoing
 from altyn.p2p.transport import Transport
 
@@ -38,6 +52,8 @@ OTHER = "*other*"
 """The command under which bytes are counted that belong to no known one (Core: NET_MESSAGE_TYPE_OTHER)."""
 PIPELINED: tuple[type[Message], ...] = (Block, Headers)
 """Messages that are handed on while earlier ones are not settled; every other one waits."""
+HEAVY: tuple[type[Message], ...] = (Tx, CompactBlock, BlockTransactions)
+"""Messages that, large ones, take many times their bytes in memory, and are done with soon whatever peers do."""
 _HANDSHAKE_ONLY: tuple[type[Message], ...] = (Version, Verack, SendTxReconciliation)
 _LAST_WORDS = 1 << 16
 """Bytes of the outbox that are still sent when a connection ends."""
@@ -294,13 +310,14 @@ class Peer:
         self._inbox.put(None)
 
     async def _empty_inbox(self, tasks: asyncio.TaskGroup) -> None:
-        handled = 0
+        messages = size = 0  # since others last had a turn
         while (frame := await self._inbox.get()) is not None:
             if self._told_why is not None:
                 raise self._told_why
-            handled += 1
-            if handled % MESSAGES_AT_ONCE == 0:
+            messages, size = messages + 1, size + len(frame.payload)
+            if messages >= MESSAGES_AT_ONCE or size >= READ_AT_ONCE:
                 await asyncio.sleep(0)  # most messages make nobody wait: without this a flood of them would starve all
+                messages = size = 0
             try:
                 await self._handle(frame, tasks)
             except Misbehaving as fault:
@@ -315,31 +332,33 @@ class Peer:
         if kind is None:
             log.debug("%s: ignoring %s", self, frame.fault or f"unknown message {frame.command}")
         elif self._handshake.expects(kind):
-            message = self._read(kind, frame)
+            message = await self._read(kind, frame)
             if message is not None:
-                await self._shake_hands(message, tasks)
+                await self._shake_hands(message)
         elif self._features is None or kind in _HANDSHAKE_ONLY:
             log.debug("%s: ignoring %s at this time", self, frame.command)
         elif kind is Ping and self._features.common_version < PING_NONCE_VERSION:
             log.debug("%s: ignoring a ping without nonce", self)
-        elif kind in PIPELINED:
-            await self._dispatch_ahead(kind, frame, tasks)
+        elif kind is Pong:
+            message = await self._read(kind, frame)
+            if isinstance(message, Pong):
+                self._pong(message)
         else:
-            message = self._read(kind, frame)
-            if message is not None:
-                await self._dispatch(message, frame.size, tasks)
+            await self._dispatch(kind, frame, tasks)
 
-    def _read(self, kind: type[Message], frame: Frame) -> Message | None:
+    async def _read(self, kind: type[Message], frame: Frame) -> Message | None:
+        """Parse a message, a large one on a thread: nobody else has to wait, however many parts it is made of."""
+        payload = frame.payload
         try:
-            return kind.parse(frame.payload)
+            return kind.parse(payload) if len(payload) <= READ_AT_ONCE else await asyncio.to_thread(kind.parse, payload)
         except EncodingError as error:
-            text = f"ProcessMessages({frame.command}, {len(frame.payload)} bytes): Exception '{error}' caught"
+            text = f"ProcessMessages({frame.command}, {len(payload)} bytes): Exception '{error}' caught"
         if self._settings.drop_malformed:
             raise Disconnect(text)
         log.info("%s: %s", self, text)
         return None
 
-    async def _shake_hands(self, message: Message, tasks: asyncio.TaskGroup) -> None:
+    async def _shake_hands(self, message: Message) -> None:
         for answer in self._handshake.feed(message):
             self.send(answer)
         if self._features is None and self._handshake.stage is Stage.DONE:
@@ -347,40 +366,30 @@ class Peer:
             await self._handler.peer_connected(self)
             self.ready.set()
             for early in self._handshake.early.values():
-                await self._dispatch(early, 0, tasks)
+                await self._handler.message_received(self, early)
 
-    async def _dispatch(self, message: Message, size: int, tasks: asyncio.TaskGroup) -> None:
-        if isinstance(message, Pong):
-            self._pong(message)
-            return
-        await self._settled()
+    async def _dispatch(self, kind: type[Message], frame: Frame, tasks: asyncio.TaskGroup) -> None:
+        """Hand a message on once it is its turn, and once all peers together have room in memory for a large one."""
+        if kind not in PIPELINED:
+            await self._settled()
         await self._outbox.drained()
-        if isinstance(message, Ping):
-            self.send(Pong(message.nonce))
-            return
-        settlement = await self._handler.message_received(self, message)
-        if settlement is not None:
-            await self._settle_later(settlement, size, tasks)
-
-    async def _dispatch_ahead(self, kind: type[Message], frame: Frame, tasks: asyncio.TaskGroup) -> None:
-        """Hand on what need not wait for earlier messages, once all peers together have room for it in memory."""
-        await self._outbox.drained()
-        await self._budget.take(frame.size)
+        taken = frame.size if kind in PIPELINED or (kind in HEAVY and len(frame.payload) > READ_AT_ONCE) else 0
+        await self._budget.take(taken)
         settlement: Settlement | None = None
         try:
-            message = self._read(kind, frame)
-            if message is not None:
+            message = await self._read(kind, frame)
+            if isinstance(message, Ping):
+                self.send(Pong(message.nonce))
+            elif message is not None:
                 settlement = await self._handler.message_received(self, message)
         finally:
             if settlement is None:
-                self._budget.give(frame.size)
+                self._budget.give(taken)
         if settlement is not None:
             message = None  # it lives as long as the settlement needs it
-            await self._settle_later(settlement, frame.size, tasks, taken=frame.size)
+            await self._settle_later(settlement, frame.size, tasks, taken=taken)
 
-    async def _settle_later(
-        self, settlement: Settlement, size: int, tasks: asyncio.TaskGroup, *, taken: int = 0
-    ) -> None:
+    async def _settle_later(self, settlement: Settlement, size: int, tasks: asyncio.TaskGroup, *, taken: int) -> None:
         """Await `settlement` behind the peer's back, and give back what it has `taken` of the budget at its end."""
         number = self._next_settlement = self._next_settlement + 1
         self._unsettled[number] = size

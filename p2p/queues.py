@@ -114,7 +114,9 @@ class Budget:
         self.taken = 0
 
     async def take(self, size: int) -> None:
-        """Wait until `size` bytes more may be in work; `give` them back afterwards."""
+        """Wait until `size` bytes more may be in work; `give` them back afterwards. Of 0 bytes there is always room."""
+        if not size:
+            return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((size, turn))
         self._serve()

@@ -13,14 +13,14 @@ from wire import CALLER, MAGIC, Caller, node, until, version
 
 from altyn.consensus.block import Block as ConsensusBlock
 from altyn.consensus.block import Header
-from altyn.consensus.transaction import NULL_OUTPOINT, Transaction, TxIn, TxOut
+from altyn.consensus.transaction import NULL_OUTPOINT, OutPoint, Transaction, TxIn, TxOut
 from altyn.node.testnet.clock import SimulatedLoop
 from altyn.p2p import messages
 from altyn.p2p.clock import SystemClock
 from altyn.p2p.errors import Disconnect, Misbehaving
 from altyn.p2p.framing.v1 import V1Framing
 from altyn.p2p.kinds import Permission
-from altyn.p2p.limits import MAX_UNSETTLED_BYTES_OF_ALL, MESSAGES_AT_ONCE
+from altyn.p2p.limits import MAX_UNSETTLED_BYTES_OF_ALL, MESSAGES_AT_ONCE, READ_AT_ONCE
 from altyn.p2p.messages import MESSAGES, FeeFilter, GetAddr, Headers, Message, Ping, Pong, Verack
 from altyn.p2p.peer import OTHER, Peer, PeerSettings, Settlement
 from altyn.p2p.permissions import Whitelisted
@@ -676,12 +676,15 @@ async def test_a_handler_is_called_for_one_message_at_a_time() -> None:
         assert asyncio.get_running_loop().time() - start >= 5
 
 
-async def test_a_flood_of_messages_that_make_nobody_wait_lets_others_run_in_between() -> None:
+@pytest.mark.parametrize(("count", "size", "most"), [(1000, 0, MESSAGES_AT_ONCE), (50, 4000, 1 + READ_AT_ONCE // 4000)])
+async def test_a_flood_of_messages_that_make_nobody_wait_lets_others_run_in_between(
+    count: int, size: int, most: int
+) -> None:
     turns = [0]
     tasks: list[asyncio.Task[None]] = []
 
     async def others() -> None:
-        while turns[-1] < 1000:
+        while turns[-1] < count:
             turns.append(len(one.handler.messages))
             await asyncio.sleep(0)
 
@@ -692,10 +695,65 @@ async def test_a_flood_of_messages_that_make_nobody_wait_lets_others_run_in_betw
     async with node(answer) as one:
         caller = await one.call()
         await caller.handshake()
-        await caller.send(*[FeeFilter(number) for number in range(1000)])
+        for number in range(count):
+            await caller.send_raw("feefilter", FeeFilter(number).payload() + bytes(size))
         await caller.sync()
         await tasks[0]
-    assert max(after - before for before, after in itertools.pairwise(turns)) <= MESSAGES_AT_ONCE
+    assert max(after - before for before, after in itertools.pairwise(turns)) <= most
+
+
+async def test_a_message_that_never_ends_holds_its_bytes_and_no_longer_than_any_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with node() as one:
+        caller = await one.call()
+        await caller.handshake()
+        peer = await one.peer()
+        framed = caller.framing.frame("block", bytes(4_000_000))
+        await caller.transport.write(framed[:2_000_000])
+
+        async def drip() -> None:
+            for position in range(2_000_000, len(framed)):
+                await caller.transport.write(framed[position : position + 1])
+                await asyncio.sleep(10)
+
+        dripping = asyncio.create_task(drip())
+        start = asyncio.get_running_loop().time()
+        await caller.until_closed(within=2000)
+        dripping.cancel()
+        assert asyncio.get_running_loop().time() - start < 1500
+        assert str(peer.ended) == "ping timeout"  # the pong would have to follow the message
+        assert len(peer._framing._buffer) < 2_001_000  # type: ignore[attr-defined]
+
+
+async def test_large_transactions_of_all_peers_wait_unread_while_too_many_are_being_worked_on() -> None:
+    release = asyncio.Event()
+    tx = messages.Tx(Transaction(2, [TxIn(OutPoint.make(bytes(32), 0))], [TxOut(0, bytes(3_900_000))]))
+    handled = 0
+
+    async def slow(peer: Peer, message: Message) -> None:
+        nonlocal handled
+        handled += 1
+        await release.wait()
+
+    async with node() as one:
+        one.handler.message_received = slow  # type: ignore[method-assign]
+        callers = [await one.call() for _ in range(6)]
+        for caller in callers:
+            await caller.handshake()
+            await caller.send(tx)
+        await until(lambda: handled >= 4)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert handled == MAX_UNSETTLED_BYTES_OF_ALL // 3_900_000 == 4
+        small = await one.call()  # who sends nothing large does not wait
+        await small.handshake()
+        await small.send(FeeFilter(1))
+        await until(lambda: handled == 5)
+        release.set()
+        for caller in callers:
+            await caller.sync()
+        assert handled == 7
 
 
 async def test_blocks_of_all_peers_wait_unread_while_too_many_are_being_worked_on() -> None:
