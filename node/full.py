@@ -100,7 +100,7 @@ class FullNode:
             self.acceptance, offload, surroundings.random, masked=not settings.persistmempoolv1
         )
         chain.add_listener(ChainFollower(self.mempool, self.acceptance))
-        room = Room(weight=settings.blockmaxweight)
+        room = Room(weight=settings.blockmaxweight, min_feerate=settings.blockmintxfee)
         self.templates = ChainTemplates(chain, self.mempool, writer, clock, secp, room)
         self.miner = Miner(self.templates, load_backend(), offload, clock)
         self.memory = PeerMemory(None if surroundings.in_memory else settings.folder, clock, surroundings.random)

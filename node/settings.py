@@ -46,7 +46,7 @@ ALTYN_STYLE: Mapping[str, str] = {
 """The defaults of `altyn node` and `altyn light`: regtest, with compact filters built and served."""
 
 _ACCEPTED_NAMES = """
-addresstype alertnotify allowignoredconf asmap blockmintxfee blocknotify blockreconstructionextratxn blocksxor
+addresstype alertnotify allowignoredconf asmap blocknotify blockreconstructionextratxn blocksxor
 blockversion capturemessages changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints
 deprecatedrpc disablewallet fallbackfee fixedseeds i2pacceptincoming keypool listenonion logips loglevel
 loglevelalways logsourcelocations maxapsfee maxorphantx maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget
@@ -241,6 +241,9 @@ class Settings:
 
     # Mining
     blockmaxweight: int = option(3_996_000, "Weight of a block template", group="Mining")
+    blockmintxfee: int = option(
+        1000, "Least feerate in a block template", group="Mining", parse=parse_amount, value_name="coins/kvB"
+    )
 
     # RPC
     server: bool = option(True, "Serve JSON-RPC", group="RPC")

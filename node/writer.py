@@ -22,6 +22,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[Any] | None = None
         self._stopped = False
+        self._busy = False
 
     async def run(self) -> None:
         """Run the jobs until cancelled.
@@ -36,7 +37,9 @@ class Writer:
                     self._wake.clear()
                     await self._wake.wait()
                 job, answer = self._jobs.popleft()
+                self._busy = True
                 await self._run_job(job, answer)
+                self._busy = False
         finally:
             self._stopped = True
             self._task = None
@@ -67,6 +70,20 @@ class Writer:
         would wait for itself.
         """
         return await self.post(job)
+
+    async def do_now(self, action: Callable[[], T]) -> T:
+        """Run a job that awaits nothing: at once and here if no other runs or waits, else when its turn comes.
+
+        Raises as `do` does, but what is no ValidationError is the caller's, and does not end the writer.
+        """
+        self.admit()
+        if self._task is not None and not self._busy and not self._jobs:
+            return action()
+
+        async def job() -> T:
+            return action()
+
+        return await self.do(job)
 
     def post(self, job: Callable[[], Awaitable[T]]) -> asyncio.Future[T]:
         """Queue `job` as `do` does, and return at once; the future has what `do` would return or raise."""

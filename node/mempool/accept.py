@@ -41,6 +41,8 @@ from altyn.node.mempool.truc import check_truc
 from altyn.node.offload import Offload
 from altyn.node.writer import Writer
 
+SMALL_WEIGHT = 2000
+"""Weight units up to which scripts run on the event loop: a thread would take longer to be woken, and come back."""
 NOTHING: Mapping[OutPoint, Coin] = {}
 
 _MOST_OUTPUTS_LOOKED_UP = 64
@@ -142,7 +144,7 @@ class Acceptance:
         then keeps the mempool within its bounds, which may throw out some of them.
         """
 
-        async def commit() -> Sequence[Candidate]:
+        def commit() -> Sequence[Candidate]:
             now = self._chain.tip, self.mempool.changes
             valid = candidates if all((each.tip, each.changes) == now for each in candidates) else again()
             for each in valid:
@@ -154,7 +156,7 @@ class Acceptance:
                 self.mempool.enforce_bounds()
             return valid
 
-        return await self._writer.do(commit)
+        return await self._writer.do_now(commit)
 
     async def readmit(self, tx: Transaction) -> None:
         """Put back what a block held that is no longer active, at whatever fee. Raises ValidationError.
@@ -289,11 +291,12 @@ class Acceptance:
     async def check_scripts(self, candidate: Candidate) -> None:
         """Run the scripts elsewhere, under the rules of relay and of blocks. Raises ValidationError."""
         tx, scripts = candidate.entry.tx, self._scripts
-        if scripts is None:
-            await self._offload(check_scripts, tx, candidate.coins, self._secp)
-            return
-        flags = script_flags(self._chain.network, candidate.tip.height + 1, b"")
-        if await self._offload(check_scripts, tx, candidate.coins, self._secp, flags):
+        flags = script_flags(self._chain.network, candidate.tip.height + 1, b"") if scripts is not None else None
+        if tx.weight <= SMALL_WEIGHT:
+            passed = check_scripts(tx, candidate.coins, self._secp, flags)
+        else:
+            passed = await self._offload(check_scripts, tx, candidate.coins, self._secp, flags)
+        if passed and scripts is not None and flags is not None:
             scripts.add(tx.wtxid, flags)
 
     async def _note_rival(self, tx: Transaction) -> None:

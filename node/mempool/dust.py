@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.transaction import OutPoint, Transaction
 from altyn.node.mempool.entry import MempoolEntry
-from altyn.node.mempool.policy import PolicyLimits, dust_threshold
+from altyn.node.mempool.policy import PolicyLimits, is_dust
 from altyn.node.mempool.pool import Mempool
 
 
@@ -43,8 +43,4 @@ class UnspentDust(ValidationError):
 
 
 def _dust_of(tx: Transaction, limits: PolicyLimits) -> set[OutPoint]:
-    return {
-        tx.outpoint(index)
-        for index, output in enumerate(tx.outputs)
-        if output.value < dust_threshold(output, limits.dust_relay_feerate)
-    }
+    return {tx.outpoint(index) for index, output in enumerate(tx.outputs) if is_dust(output, limits.dust_relay_feerate)}

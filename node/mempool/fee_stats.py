@@ -57,7 +57,10 @@ class ConfirmStats:
 
     def came(self, height: int, bucket: int) -> None:
         """Count one that waits since the tip was at `height`."""
-        self._waiting.setdefault(height, Counter())[bucket] += 1
+        row = self._waiting.get(height)
+        if row is None:
+            row = self._waiting[height] = Counter()
+        row[bucket] += 1
 
     def went(self, height: int, bucket: int, best: int, *, in_block: bool) -> None:
         """Count one no longer that waited since `height`; without a block, as a failure."""

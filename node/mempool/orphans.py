@@ -109,6 +109,8 @@ class Orphans:
     def children(self, tx: Transaction) -> list[Orphan]:
         """Return the orphans that spend an output of `tx`, each once."""
         found: dict[bytes, Orphan] = {}
+        if not self._orphans:
+            return []
         for index in range(len(tx.outputs)):
             for wtxid in self._spenders.get(tx.outpoint(index), ()):
                 found[wtxid] = self._orphans[wtxid]

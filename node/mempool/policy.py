@@ -33,6 +33,7 @@ EXTRA_DESCENDANT_SIZE = 10_000
 _MAX_STANDARD_MULTISIG_KEYS = 3
 _SPENDING_INPUT_SIZE = 32 + 4 + 1 + 107 + 4
 _SPENDING_WITNESS_INPUT_SIZE = 32 + 4 + 1 + 107 // WITNESS_SCALE_FACTOR + 4
+_MOST_BESIDE_SCRIPT = 8 + 9 + _SPENDING_INPUT_SIZE
 _ANNEX_TAG = 0x50
 _TAPROOT_LEAF_MASK, _TAPROOT_LEAF_TAPSCRIPT = 0xFE, 0xC0
 _MAX_ELEMENT_SIZE, _MAX_STACK_SIZE = 520, 1000
@@ -94,6 +95,14 @@ def dust_threshold(output: TxOut, feerate: int) -> int:
     return fee_of_size(feerate, len(output.serialize()) + spending)
 
 
+def is_dust(output: TxOut, feerate: int) -> bool:
+    """Tell whether an output is not worth spending at `feerate`."""
+    value, script = output
+    if value * 1000 >= feerate * (len(script) + _MOST_BESIDE_SCRIPT):  # nearly always, and without a look at the script
+        return False
+    return value < dust_threshold(output, feerate)
+
+
 def check_standard(tx: Transaction, limits: PolicyLimits) -> None:
     """Refuse forms that are not relayed, without a look at inputs (Core: IsStandardTx). Raises ValidationError."""
     if not 1 <= tx.version <= MAX_STANDARD_VERSION:
@@ -115,7 +124,7 @@ def check_standard(tx: Transaction, limits: PolicyLimits) -> None:
         elif kind == "multisig" and not limits.permit_bare_multisig:
             raise _not_standard("bare-multisig")
         else:
-            dust_outputs += output.value < dust_threshold(output, limits.dust_relay_feerate)
+            dust_outputs += is_dust(output, limits.dust_relay_feerate)
     if dust_outputs > MAX_DUST_OUTPUTS:
         raise _not_standard("dust")
     if data_outputs > 1:

@@ -56,8 +56,8 @@ class BlockTemplate:
     """Whom the coinbase pays."""
     witness_commitment: bytes | None
     """The script of the coinbase's output that commits to the witnesses; None before segwit (BIP141)."""
-    mempool_sequence: int = 0
-    """The mempool's sequence number when this was made: a later one may mean a better template."""
+    mempool_changes: int = 0
+    """The mempool's count of changes when this was made: a later one may mean a better template."""
 
     @property
     def target(self) -> int:
@@ -115,7 +115,7 @@ def build_template(
     entries = select(mempool, room, height, median_time_past(parent))
     value = block_subsidy(height, network) + sum(entry.fee for entry in entries)
     transactions = _with_depends(entries)
-    return _template(parent, transactions, network, script_pubkey, now, mempool.sequence, version_bits, value)
+    return _template(parent, transactions, network, script_pubkey, now, mempool.changes, version_bits, value)
 
 
 def template_of(
@@ -147,7 +147,7 @@ def _template(
     network: Network,
     script_pubkey: bytes,
     now: int,
-    mempool_sequence: int,
+    mempool_changes: int,
     version_bits: VersionBits | None,
     coinbase_value: int,
 ) -> BlockTemplate:
@@ -171,7 +171,7 @@ def _template(
         coinbase_value=coinbase_value,
         script_pubkey=script_pubkey,
         witness_commitment=commitment,
-        mempool_sequence=mempool_sequence,
+        mempool_changes=mempool_changes,
     )
 
 

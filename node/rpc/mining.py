@@ -174,9 +174,9 @@ class MiningMethods:
         if isinstance(long_poll_id, str):
             watched = hash_from_json(long_poll_id[:64], "longpollid")
             counter = long_poll_id[64:]
-            sequence = int(counter) if counter.isdecimal() else 0
+            changes = int(counter) if counter.isdecimal() else 0
         else:
-            watched, sequence = self._chain.tip.hash, self._mempool.sequence
+            watched, changes = self._chain.tip.hash, self._mempool.changes
         news = asyncio.Event()
 
         def note(event: object) -> None:
@@ -191,7 +191,7 @@ class MiningMethods:
                     async with asyncio.timeout(patience):
                         await news.wait()
                 except TimeoutError:
-                    if self._mempool.sequence != sequence:
+                    if self._mempool.changes != changes:
                         return
                     patience = _LONG_POLL_STEP
                 news.clear()
@@ -233,7 +233,7 @@ class MiningMethods:
             ),
             "coinbaseaux": {},
             "coinbasevalue": template.coinbase_value,
-            "longpollid": f"{display(template.previous_hash)}{template.mempool_sequence}",
+            "longpollid": f"{display(template.previous_hash)}{template.mempool_changes}",
             "target": f"{template.target:064x}",
             "mintime": template.min_time,
             "mutable": ["time", "transactions", "prevblock"],

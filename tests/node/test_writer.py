@@ -52,6 +52,39 @@ async def test_a_refusal_goes_to_the_caller_and_the_writer_goes_on() -> None:
         assert await writer.do(answer) == 7
 
 
+async def test_what_awaits_nothing_runs_at_once_unless_somebody_is_before_it() -> None:
+    writer, seen, gate = Writer(), [], asyncio.Event()
+
+    async def job() -> None:
+        seen.append("begins")
+        await gate.wait()
+        seen.append("ends")
+
+    async with running(writer):
+        before = writer.pending
+        await writer.do_now(lambda: seen.append("at once"))
+        assert (seen, writer.pending) == (["at once"], before)
+        first = asyncio.create_task(writer.do(job))
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(writer.do_now(lambda: seen.append("second")))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert seen == ["at once", "begins"]
+        waiting_behind = asyncio.create_task(writer.do_now(lambda: seen.append("third")))
+        gate.set()
+        await asyncio.gather(first, waiting, waiting_behind)
+        assert seen == ["at once", "begins", "ends", "second", "third"]
+        with pytest.raises(ValidationError, match="bad-blk-length"):
+            await writer.do_now(refuse_now)
+        assert await writer.do_now(lambda: 7) == 7
+    with pytest.raises(WriterStopped):
+        await writer.do_now(lambda: 7)
+
+
+def refuse_now() -> None:
+    raise ValidationError("bad-blk-length")
+
+
 async def test_any_other_failure_ends_the_writer_and_all_who_wait() -> None:
     writer = Writer()
 

@@ -83,6 +83,15 @@ def test_parse_measures_the_largest_blocks() -> None:
     assert case["unit"] == "MB/s"
 
 
+@pytest.mark.slow
+def test_mempool_measures_both_ways_in_and_answers_meanwhile() -> None:
+    options = ("--count", "50", "--batch", "25", "--blocks", "130", "--inputs", "200")
+    cases = {case["name"]: case for case in run("mempool", *options)["cases"]}
+    for name in ("accept-rpc", "accept-rpc-chains", "accept-p2p", "accept-p2p-chains"):
+        assert (cases[name]["bar"], cases[name]["unit"], cases[name]["holds"]) == (">=0.4", "tx/s", None)
+    assert cases["getblockcount-p99"]["bar"] == "<=1"
+
+
 def test_an_unknown_benchmark_is_a_usage_error() -> None:
     done = subprocess.run([SCRIPTS / "bench", "nothing"], capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 2

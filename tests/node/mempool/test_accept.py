@@ -12,6 +12,7 @@ from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.hashes import hash160
 from altyn.consensus.script.templates import p2pkh, p2sh_of, p2wpkh, p2wsh_of, push
 from altyn.consensus.transaction import NULL_OUTPOINT, OutPoint, Transaction, TxIn, TxOut
+from altyn.node.mempool import accept
 from altyn.node.mempool.accept import Acceptance
 from altyn.node.mempool.entry import TransactionAdded
 
@@ -51,7 +52,8 @@ async def test_the_second_of_two_is_refused_though_both_were_examined_before(mak
     assert len(setup.mempool) == 1
 
 
-async def test_a_block_between_examination_and_commit_counts(setup: Any) -> None:
+async def test_a_block_between_examination_and_commit_counts(setup: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(accept, "SMALL_WEIGHT", 0)
     tx, rival = spend(setup.coin(1)), spend(setup.coin(1), fee=5000)
     waiting = asyncio.Event()
 

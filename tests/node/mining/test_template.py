@@ -157,7 +157,7 @@ def test_extra_nonces_change_the_coinbase_and_heights_are_pushed_as_numbers() ->
     tree = HeaderTree(REGTEST.genesis.header)
 
     class Empty(list[Any]):
-        sequence = 1
+        changes = 1
 
     template = build_template(tree.genesis, Empty(), REGTEST, PAYEE, 1_700_000_000)  # type: ignore[arg-type]
     assert [replace(template, height=h).coinbase().inputs[0].script_sig for h in (1, 16, 17, 128, 500_000)] == [
@@ -175,7 +175,7 @@ def test_before_segwit_nothing_is_committed_to() -> None:
     network = replace(REGTEST, segwit_height=50)
 
     class Empty(list[Any]):
-        sequence = 1
+        changes = 1
 
     template = build_template(HeaderTree(network.genesis.header).genesis, Empty(), network, PAYEE, 0)  # type: ignore[arg-type]
     assert template.witness_commitment is None
