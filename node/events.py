@@ -67,6 +67,14 @@ class Progressed:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotChanged:
+    """The chain stands on a snapshot made at `base` now; or that one is proved."""
+
+    base: Entry
+    is_proved: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulerForwarded:
     """What is done every so often is to be done as if so many seconds had passed (mockscheduler)."""
 

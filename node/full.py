@@ -18,7 +18,7 @@ from altyn.node.chain.prune import MANUAL, PruneOptions
 from altyn.node.chain.reindex import ConnectProgress, forget_for_reindex, rebuild_index
 from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.chain.verify import ScriptVerifier, in_processes
-from altyn.node.events import Events, Progressed, TipChanged
+from altyn.node.events import Events, Progressed, SnapshotChanged, TipChanged
 from altyn.node.lifetime import (
     NodeError,
     Surroundings,
@@ -147,6 +147,9 @@ class FullNode:
         self.fees = FeeEstimator(chain, self.mempool, clock)
         self.memory.files.load(FEE_ESTIMATES, self.fees.load)
         self.events.subscribe(self.fees.event)
+        self.events.subscribe(self._offer_blocks)
+        if chain.background is not None:
+            self._offer_blocks(SnapshotChanged(chain.background.base, is_proved=False))
         self._keeps_mempool = settings.persistmempool and not surroundings.in_memory
         self._told_to_stop = asyncio.Event()
 
@@ -251,6 +254,13 @@ class FullNode:
             if address is not None:
                 self.local_addresses.add(address, Score.BOUND)
         dial(self.connections, self.settings)
+
+    def _offer_blocks(self, event: object) -> None:
+        """Be a node of the last blocks only while those below a snapshot are not here (Core: NODE_NETWORK)."""
+        if isinstance(event, SnapshotChanged) and not self.settings.prune:
+            services = self.connections.settings.services & ~Services.NETWORK
+            services |= Services.NETWORK if event.is_proved else 0
+            self.connections.settings = dataclasses.replace(self.connections.settings, services=int(services))
 
     def _watch_height(self, event: object) -> None:
         height = self.settings.stopatheight

@@ -25,7 +25,14 @@ class Candidates:
         if parent is not None and not parent.chain_tx_count:
             self._waiting.setdefault(parent, []).append(entry)
             return
-        ready = [entry]
+        self._complete([entry], tip)
+
+    def begin_at(self, entry: Entry) -> None:
+        """Let the chain stand on an entry whose blocks are not all here, but whose `chain_tx_count` is known."""
+        self._entries = {entry}
+        self._complete(self._waiting.pop(entry, []), entry)
+
+    def _complete(self, ready: list[Entry], tip: Entry) -> None:
         for one in ready:  # grows while it is gone through
             one.chain_tx_count = one.tx_count + (one.parent.chain_tx_count if one.parent else 0)
             one.sequence, self._sequence = self._sequence, self._sequence + 1

@@ -11,11 +11,12 @@ from altyn.consensus.block import Block, Header
 from altyn.consensus.checks.blocks import check_block, check_block_in_context
 from altyn.consensus.checks.headers import check_header_in_context
 from altyn.consensus.errors import Fault, ValidationError
-from altyn.consensus.networks import Network
+from altyn.consensus.networks import Network, TrustedSnapshot
 from altyn.consensus.secp256k1 import Secp256k1
 from altyn.consensus.transaction import Coin
 from altyn.node.chain.arrivals import Arrivals, Outcome
 from altyn.node.chain.assumed import is_assumed_valid
+from altyn.node.chain.background import Background
 from altyn.node.chain.blocks import StoredBlocks
 from altyn.node.chain.branches import Branches
 from altyn.node.chain.candidates import Candidates
@@ -32,7 +33,7 @@ from altyn.node.chain.indexes import (
     check_reach,
 )
 from altyn.node.chain.intake import Intake
-from altyn.node.chain.load import Loaded, load
+from altyn.node.chain.load import Loaded, find_trusted, load
 from altyn.node.chain.pipeline import Pipeline, Prepared
 from altyn.node.chain.prune import PruneOptions, Pruner
 from altyn.node.chain.stores import Checkpoint, Stores
@@ -45,10 +46,13 @@ from altyn.node.events import (
     Events,
     IndexCaughtUp,
     Progressed,
+    SnapshotChanged,
     TipChanged,
 )
 from altyn.node.offload import Offload
-from altyn.node.storage.errors import UNPRUNE, BlockNotStored, StoreError
+from altyn.node.storage.coins import CoinStore
+from altyn.node.storage.errors import REINDEX, UNPRUNE, BlockNotStored, StoreError
+from altyn.node.storage.snapshot import SnapshotError
 from altyn.node.writer import Writer
 from altyn.p2p.clock import Clock
 
@@ -147,10 +151,22 @@ class Chain:
         self._branches = Branches(self.tree, self._candidates, network, events, self._flusher.changed)
         self._intake = Intake(self._branches, self._blocks, network, clock, offload, secp)
         self._active = _chain_to(self.tip)
+        self.background: Background | None = None
+        """The chain from genesis, while this one stands on a snapshot that is not proved."""
+        self._has_background = asyncio.Event()
+        if loaded.base is not None and loaded.background is not None and stores.background is not None:
+            self._begin_background(loaded.background, loaded.base, CoinsCache(stores.background))
         self.pruner: Pruner | None = None
         if options.prune is not None:
             self.pruner = Pruner(
-                stores, self._branches, self.indexes, self._flusher.flush, offload, options.prune, checkpoint
+                stores,
+                self._branches,
+                self.indexes,
+                self._flush_all,
+                offload,
+                options.prune,
+                checkpoint,
+                lambda: self.validated,
             )
         self._announced_tip = self.tip
         self._has_moved = False
@@ -208,7 +224,7 @@ class Chain:
                 yield self
             finally:
                 if not self._flusher.has_failed:  # what is in memory is whole, whatever ended the body
-                    await self._flusher.flush()
+                    await self._flush_all()
         finally:
             stores.close()
 
@@ -220,6 +236,7 @@ class Chain:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._flusher.run(self.options.flush_interval))
             tasks.create_task(self._catch_up_indexes())
+            tasks.create_task(self._prove_snapshot())
 
     async def _catch_up_indexes(self) -> None:
         for index in self.indexes:
@@ -228,9 +245,35 @@ class Chain:
                 self.events.publish(Progressed(work, height, tip))
 
             await catch_up(index, self, self._offload, self._flusher.limit, report)
-            self.events.publish(IndexCaughtUp(index.name))
+            if self.background is None:
+                self.events.publish(IndexCaughtUp(index.name))
+
+    async def _prove_snapshot(self) -> None:
+        """Wait until the chain stands on a snapshot, have it proved, and let indexes go on to the tip."""
+        await self._has_background.wait()
+        assert self.background is not None
+        await self.background.run()
+        await self._writer.do(self._retire_background)
+        await self._catch_up_indexes()
+
+    async def _retire_background(self) -> None:
+        assert self.background is not None
+        base, self.background = self.background.base, None
+        self._stores.retire()
+        self.events.publish(SnapshotChanged(base, is_proved=True))
+
+    async def _flush_all(self) -> None:
+        if self.background is None:
+            await self._flusher.flush()
+        elif not self.background.has_failed:
+            await self.background.flush()
 
     # What is read
+
+    @property
+    def validated(self) -> Entry:
+        """The last block up to which all blocks were connected: the tip, unless it stands on a snapshot not proved."""
+        return self.background.tip if self.background is not None else self.tip
 
     def active(self, height: int) -> Entry | None:
         """Return the entry of the active chain at `height`; None above the tip or below 0."""
@@ -274,13 +317,17 @@ class Chain:
 
     @property
     def verification_progress(self) -> float:
-        """How much of all transactions is connected, from 0 to 1, guessed (Core: GuessVerificationProgress)."""
+        """How much of all transactions is connected, from 0 to 1, guessed."""
+        return self.progress_at(self.tip)
+
+    def progress_at(self, tip: Entry) -> float:
+        """How much of all transactions is before or in the block `tip`, guessed (Core: GuessVerificationProgress)."""
         known_until, known, rate = self.network.known_transactions
-        done, now = self.tip.chain_tx_count, self._clock.now()
+        done, now = tip.chain_tx_count, self._clock.now()
         if done <= known:
             total = known + (now - known_until) * rate
         else:
-            total = done + (now - self.tip.time) * rate
+            total = done + (now - tip.time) * rate
         return min(done / total, 1.0) if total > 0 else 1.0
 
     @property
@@ -362,6 +409,28 @@ class Chain:
         """Treat a block as if it had come before all others of its work (Core: PreciousBlock)."""
         await self._writer.do(lambda: self._prefer(entry))
 
+    @property
+    def may_begin_snapshot(self) -> bool:
+        """Whether no snapshot is being loaded, and the chain does not stand on one since the start."""
+        return not (self._stores.has_snapshot or self._stores.is_loading)
+
+    async def begin_snapshot(self) -> CoinStore:
+        """Return an empty store for the coins of a snapshot: for `stand_on`, or `drop_snapshot`. Raises StoreError."""
+        return await self._offload(self._stores.begin_snapshot)
+
+    async def stand_on(self, snapshot: CoinStore, listed: TrustedSnapshot, check: Callable[[], object]) -> None:
+        """Go on from a snapshot whose coins were loaded and have the hash listed; its proof follows in the background.
+
+        `check` is called in the same turn, and may refuse by SnapshotError, which is raised here.
+        """
+        refusal = await self._writer.do(lambda: self._stand_on(snapshot, listed, check))
+        if refusal is not None:
+            raise refusal
+
+    async def drop_snapshot(self) -> None:
+        """Forget a snapshot that was begun, unless the chain stands on it."""
+        await self._writer.do(lambda: self._offload(self._stores.drop_snapshot))
+
     async def prune(self, height: int) -> None:
         """Remove the block files whose blocks are all at `height` or below, as far as may be.
 
@@ -396,6 +465,8 @@ class Chain:
                 arrival.refuse(stored)
                 continue
             self._arrivals.owe(arrival, stored.entry, is_new=stored.is_new)
+            if self.background is not None:
+                self.background.wake()
             # A block that was there already is read again: this copy may differ from it in its witnesses.
             if stored.is_new and stored.entry.chain_tx_count:
                 self._at_hand[stored.entry] = arrival.block
@@ -428,6 +499,52 @@ class Chain:
     async def _reconsider(self, entry: Entry) -> None:
         self._branches.pardon(entry, self.tip)
         await self._activate()
+
+    async def _stand_on(
+        self, snapshot: CoinStore, listed: TrustedSnapshot, check: Callable[[], object]
+    ) -> SnapshotError | None:
+        await self._flusher.flush()  # the header index has the base from here on
+        try:
+            check()
+        except SnapshotError as error:
+            return error
+        self._checkpoint("snapshot-loaded")
+        await self._offload(snapshot.loaded, listed.block_hash)
+        self._checkpoint("snapshot-begin")
+        await self._flusher.flush()  # no other is under way until this awaits again
+        base = self.tree.get(listed.block_hash)
+        assert base is not None
+        self._stores.stand_on_snapshot()
+        start, coins = self.tip, self.coins.move_to(snapshot)
+        base.chain_tx_count = listed.chain_tx_count
+        self.tip, self._active = base, _chain_to(base)
+        self._candidates.begin_at(base)
+        self._begin_background(start, base, coins)
+        self._has_moved = True
+        self.events.publish(SnapshotChanged(base, is_proved=False))
+        await self._activate()
+        return None
+
+    def _begin_background(self, tip: Entry, base: Entry, coins: CoinsCache) -> None:
+        listed = find_trusted(self.network, base.hash)
+        assert listed is not None
+        self.background = Background(
+            tip,
+            base,
+            listed,
+            coins,
+            pipeline=Pipeline(coins, self.network, self._blocks, self._offload, self.verifier, self._is_assumed_valid),
+            blocks=self._blocks,
+            branches=self._branches,
+            indexes=self.indexes,
+            stores=self._stores,
+            flusher=self._flusher,
+            writer=self._writer,
+            offload=self._offload,
+            cache_size=self.options.cache_size // 2,
+            make_room=self._make_room,
+        )
+        self._has_background.set()
 
     # Reaching the most work
 
@@ -488,7 +605,8 @@ class Chain:
     async def _leave_for(self, target: Entry) -> None:
         fork = self.tree.fork_point(self.tip, target)
         if not self._can_leave_for(fork.height):
-            raise StoreError(f"the chain with the most work leaves the active one where blocks are pruned. {UNPRUNE}")
+            why = f"where blocks are pruned. {UNPRUNE}" if self.background is None else f"below a snapshot: {REINDEX}"
+            raise StoreError(f"the chain with the most work leaves the active one {why}")
         self._checkpoint("reorganise-begin")
         log.info("leaving %s for %s, %d blocks back", self.tip, target, self.tip.height - fork.height)
         while self.tip is not fork:
@@ -496,7 +614,8 @@ class Chain:
 
     def _can_leave_for(self, height: int) -> bool:
         """Whether all blocks above `height` can be undone."""
-        return self.pruner is None or self.pruner.height <= height
+        above_base = self.background is None or self.background.base.height <= height
+        return above_base and (self.pruner is None or self.pruner.height <= height)
 
     async def _prepare(self, head: Entry, target: Entry) -> None:
         """Put blocks from behind `head` up to `target` into the pipeline.
@@ -551,8 +670,11 @@ class Chain:
         self.events.publish(BlockConnected(entry, block, connection.spent))
         self._arrivals.answer_early(entry)
         await self._flusher.limit()
-        if self.pruner is not None and self.pruner.is_due(entry):
-            await self.pruner.make_room(entry, syncing=self.is_initial_block_download)
+        await self._make_room()
+
+    async def _make_room(self) -> None:
+        if self.pruner is not None and self.pruner.is_due(self.tip):
+            await self.pruner.make_room(self.tip, syncing=self.is_initial_block_download)
 
     def _is_assumed_valid(self, entry: Entry) -> bool:
         return is_assumed_valid(entry, self.tree, self.network)

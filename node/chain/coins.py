@@ -136,6 +136,13 @@ class CoinsCache:
         """Drop the frozen layer: the database has it now."""
         self._layers = self._layers[:1]
 
+    def move_to(self, store: CoinStore) -> "CoinsCache":
+        """Stand on another database from now on; return a cache that goes on where this one stood."""
+        left = CoinsCache(self._store)
+        left._layers = self._layers
+        self._store, self._layers = store, (CoinLayer(),)
+        return left
+
     def stored(self) -> tuple[bytes | None, Generator[tuple[bytes, bytes], None, None]]:
         """Return the last flush: its block and its coins, whatever happens meanwhile; see `CoinStore.snapshot`."""
         return self._store.snapshot()

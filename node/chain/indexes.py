@@ -155,9 +155,9 @@ class IndexedChain(Protocol):
     """What an index follows."""
 
     @property
-    def tip(self) -> Entry: ...
-
-    def active(self, height: int) -> Entry | None: ...
+    def validated(self) -> Entry:
+        """The last block whose ancestors were all connected."""
+        ...
 
     def read_block(self, entry: Entry) -> Block: ...
 
@@ -183,17 +183,17 @@ async def catch_up(
         if _next_to_index(index, chain) is entry:  # else the chain moved, or has just indexed it
             index.commit(entry, prepared)
             count += 1
-            report(entry.height, chain.tip.height)
+            report(entry.height, chain.validated.height)
             await make_room()
         if time.monotonic() - said > _PROGRESS_INTERVAL:
             said = time.monotonic()
-            share = 100 * (entry.height + 1) / (chain.tip.height + 1)
+            share = 100 * (entry.height + 1) / (chain.validated.height + 1)
             rate = count / (said - began)
             log.info(
                 "index %s is at height %d of %d, %.1f %%, %.0f blocks/s",
                 index.name,
                 entry.height,
-                chain.tip.height,
+                chain.validated.height,
                 share,
                 rate,
             )
@@ -203,7 +203,9 @@ async def catch_up(
 
 def _next_to_index(index: ChainIndex, chain: IndexedChain) -> Entry | None:
     assert index.best is not None
-    return chain.active(HeaderTree.fork_point(index.best, chain.tip).height + 1)
+    end = chain.validated
+    fork = HeaderTree.fork_point(index.best, end)
+    return None if fork is end else end.ancestor(fork.height + 1)
 
 
 def check_reach(index: ChainIndex, chain: IndexedChain) -> None:

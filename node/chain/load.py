@@ -9,12 +9,13 @@ from altyn.consensus.block import HEADER_SIZE, Block, Header
 from altyn.consensus.checks.blocks import check_block, check_block_in_context
 from altyn.consensus.encoding import EncodingError
 from altyn.consensus.errors import ValidationError
-from altyn.consensus.networks import Network
+from altyn.consensus.networks import Network, TrustedSnapshot
 from altyn.consensus.secp256k1 import Secp256k1
 from altyn.node.chain.accept import accept_header
 from altyn.node.chain.stores import Stores
 from altyn.node.chain.tree import CONNECTED, HAVE_BLOCK, Entry, HeaderTree
 from altyn.node.storage.blocks import FilePosition
+from altyn.node.storage.coins import CoinStore
 from altyn.node.storage.errors import REINDEX, REINDEX_CHAINSTATE, StoreError
 from altyn.node.storage.headers import HeaderRecord
 
@@ -38,6 +39,10 @@ class Loaded:
     """Entries that the header index does not have in this form."""
     sequence: int
     """The next number for Entry.sequence."""
+    base: Entry | None = None
+    """The block of the snapshot that the coins at the tip began with, while it is not proved."""
+    background: Entry | None = None
+    """Where the coins from genesis stand then."""
 
 
 def load(stores: Stores, network: Network, secp: Secp256k1, now: float, report: Report | None = None) -> Loaded:
@@ -57,9 +62,31 @@ def load(stores: Stores, network: Network, secp: Secp256k1, now: float, report: 
         finder.changed.add(tree.genesis)
     if finder.count:
         log.info("found %d blocks that were written after the last flush", finder.count)
-    tip = _coins_tip(stores, tree)
+    base = background = None
+    if stores.background is not None:
+        background = _coins_tip(stores.background, tree, None)
+        base = _snapshot_base(stores.coins, tree, network)
+    tip = _coins_tip(stores.coins, tree, base)
     sequence = _connectable(tree, tip)
-    return Loaded(tree, tip, finder.changed, sequence)
+    return Loaded(tree, tip, finder.changed, sequence, base, background)
+
+
+def _snapshot_base(coins: CoinStore, tree: HeaderTree, network: Network) -> Entry:
+    block_hash = coins.base or b""
+    entry = tree.get(block_hash)
+    listed = find_trusted(network, block_hash)
+    if entry is None or listed is None:
+        raise StoreError(
+            f"the coins began with a snapshot at block {block_hash[::-1].hex()}, which this version does not trust: "
+            f"{REINDEX_CHAINSTATE}"
+        )
+    entry.chain_tx_count = listed.chain_tx_count
+    return entry
+
+
+def find_trusted(network: Network, block_hash: bytes) -> TrustedSnapshot | None:
+    """Return the snapshot that the network lists for a block."""
+    return next((each for each in network.snapshots if each.block_hash == block_hash), None)
 
 
 def record_of(entry: Entry) -> HeaderRecord:
@@ -158,8 +185,8 @@ class _Finder:
         return header.hash
 
 
-def _coins_tip(stores: Stores, tree: HeaderTree) -> Entry:
-    best_block = stores.coins.best_block
+def _coins_tip(coins: CoinStore, tree: HeaderTree, base: Entry | None) -> Entry:
+    best_block = coins.best_block
     if best_block is None:
         return tree.genesis
     tip = tree.get(best_block)
@@ -168,7 +195,7 @@ def _coins_tip(stores: Stores, tree: HeaderTree) -> Entry:
             f"the coins stand at block {best_block[::-1].hex()}, which the header index does not have: "
             f"{REINDEX_CHAINSTATE}"
         )
-    if tip.parent is not None and not (tip.was_connected and tip.undo_position):
+    if tip.parent is not None and tip is not base and not (tip.was_connected and tip.undo_position):
         raise StoreError(f"the header index is older than the coins at {tip}: {REINDEX_CHAINSTATE}")
     return tip
 
@@ -179,7 +206,9 @@ def _connectable(tree: HeaderTree, tip: Entry) -> int:
     for entry in tree:  # parents first
         parent = entry.parent
         has_been = entry.has_block or (entry.is_pruned and _is_ancestor(entry, tip))
-        if has_been and (parent is None or parent.chain_tx_count):
+        if entry.chain_tx_count:  # the base of a snapshot: its blocks come later
+            stored.append(entry)
+        elif has_been and (parent is None or parent.chain_tx_count):
             entry.chain_tx_count = entry.tx_count + (parent.chain_tx_count if parent else 0)
             stored.append(entry)
     sequence = 1

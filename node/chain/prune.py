@@ -49,8 +49,9 @@ class Pruner:
         offload: Offload,
         options: PruneOptions,
         checkpoint: Checkpoint,
+        validated: Callable[[], Entry],
     ) -> None:
-        """`flush` makes the state of the moment durable."""
+        """`flush` makes the state of the moment durable; blocks above `validated` are still to be connected."""
         self._stores = stores
         self._branches = branches
         self._indexes = indexes
@@ -58,6 +59,7 @@ class Pruner:
         self._offload = offload
         self.options = options
         self._checkpoint = checkpoint
+        self._validated = validated
         self._looked_at = -options.step
         self.height = 0
         """Of the highest block in the active chain that is not here as a whole; 0 if there is none."""
@@ -116,7 +118,7 @@ class Pruner:
 
     def _last(self, tip: Entry) -> int:
         """Return the height of the last block that may go."""
-        last = tip.height - self.options.keep
+        last = min(tip.height, self._validated().height) - self.options.keep
         for index in self._indexes:
             assert index.best is not None
             needed = HeaderTree.fork_point(index.best, tip).height - self.options.margin

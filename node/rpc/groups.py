@@ -110,7 +110,7 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
         WaitingMethods(chain),
         PruningMethods(chain, node.offload, node.sync.follow),
         CoinSetMethods(chain, node.offload, lambda: size_of_coins(node.settings.folder)),
-        SnapshotMethods(chain, node.offload, node.settings, node.connections),
+        SnapshotMethods(chain, mempool, node.offload, node.settings, node.connections),
         ScanMethods(chain, forms, node.secp, node.offload),
         IndexMethods(chain, mempool, node.network, node.offload),
         SendMethods(MempoolGate(chain, mempool, node.acceptance, node.sync.offer)),

@@ -6,16 +6,18 @@ from typing import Annotated, Protocol
 
 from altyn.consensus.pow import difficulty
 from altyn.node.chain.chain import Chain
-from altyn.node.chain.snapshot import dump
+from altyn.node.chain.snapshot import dump, load, read_head
 from altyn.node.chain.stores import DATABASE_CACHE
 from altyn.node.chain.tree import Entry
+from altyn.node.mempool.pool import Mempool
 from altyn.node.offload import Offload
 from altyn.node.rpc.blockchain import find_by_hash_or_height
-from altyn.node.rpc.errors import INVALID_PARAMETER, MISC_ERROR, RpcError
+from altyn.node.rpc.errors import DESERIALIZATION_ERROR, INTERNAL_ERROR, INVALID_PARAMETER, MISC_ERROR, RpcError
 from altyn.node.rpc.json_forms import display
 from altyn.node.rpc.method import Json, Object, Text, method
 from altyn.node.settings import Settings
 from altyn.node.storage.errors import BlockNotStored
+from altyn.node.storage.snapshot import SnapshotError
 
 
 class NetworkSwitch(Protocol):
@@ -29,8 +31,11 @@ class NetworkSwitch(Protocol):
 class SnapshotMethods:
     """How a node begins with the coins of others, and gives its own."""
 
-    def __init__(self, chain: Chain, offload: Offload, settings: Settings, switch: NetworkSwitch) -> None:
+    def __init__(
+        self, chain: Chain, mempool: Mempool, offload: Offload, settings: Settings, switch: NetworkSwitch
+    ) -> None:
         self._chain = chain
+        self._mempool = mempool
         self._offload = offload
         self._settings = settings
         self._switch = switch
@@ -140,6 +145,47 @@ class SnapshotMethods:
         "Blockchain",
         result="""
         {
+          "coins_loaded" : n,   (numeric) the number of coins loaded from the snapshot
+          "tip_hash" : "hex",   (string) the hash of the base of the snapshot
+          "base_height" : n,    (numeric) the height of the base of the snapshot
+          "path" : "str"        (string) the absolute path that the snapshot was loaded from
+        }""",
+        example="utxo.dat",
+    )
+    async def loadtxoutset(
+        self, path: Annotated[str, Text("Path to the snapshot file. If relative, will be prefixed by datadir.")]
+    ) -> Json:
+        """Load the serialized UTXO set from a file.
+
+        The node goes on from there to the network's tip at once. Meanwhile the chain from genesis is validated in the
+        background, up to the block that the snapshot was made at. Only snapshots that the network lists are loaded."""
+        place = self._settings.path(path)
+        try:
+            file = await self._offload(place.open, "rb")
+        except OSError as error:
+            raise RpcError(INVALID_PARAMETER, f"Couldn't open file {place} for reading.") from error
+        with file:
+            try:
+                head = await self._offload(read_head, file, self._chain.network)
+            except SnapshotError as error:
+                raise RpcError(DESERIALIZATION_ERROR, f"Unable to parse metadata: {error}") from error
+            try:
+                listed = await load(
+                    self._chain, self._offload, file, head, mempool_is_empty=lambda: not len(self._mempool)
+                )
+            except SnapshotError as error:
+                raise RpcError(INTERNAL_ERROR, f"Unable to load UTXO snapshot: {error}. ({place})") from error
+        return {
+            "coins_loaded": head.coins,
+            "tip_hash": display(listed.block_hash),
+            "base_height": listed.height,
+            "path": str(place),
+        }
+
+    @method(
+        "Blockchain",
+        result="""
+        {
           "headers" : n,                      (numeric) the number of headers seen so far
           "chainstates" : [                   ordered by work, with the most-work (active) chainstate last
             {
@@ -158,10 +204,12 @@ class SnapshotMethods:
     def getchainstates(self) -> Json:
         """Return information about chainstates."""
         chain = self._chain
-        return {
-            "headers": chain.tree.best_header.height,
-            "chainstates": [self._state(chain.tip)],
-        }
+        below = chain.background
+        if below is None:
+            return {"headers": chain.tree.best_header.height, "chainstates": [self._state(chain.tip)]}
+        snapshot = {"snapshot_blockhash": display(below.base.hash), "validated": False}
+        states = [self._state(below.tip), self._state(chain.tip) | snapshot]
+        return {"headers": chain.tree.best_header.height, "chainstates": states}
 
     def _state(self, tip: Entry) -> dict[str, Json]:
         chain = self._chain
@@ -169,7 +217,7 @@ class SnapshotMethods:
             "blocks": tip.height,
             "bestblockhash": display(tip.hash),
             "difficulty": difficulty(tip.header.bits),
-            "verificationprogress": chain.verification_progress,
+            "verificationprogress": chain.progress_at(tip),
             "coins_db_cache_bytes": DATABASE_CACHE,
             "coins_tip_cache_bytes": chain.options.cache_size,
             "validated": True,

@@ -16,6 +16,8 @@ PRODUCT = "altyn"
 _MARKER = "altyn.json"
 _LOCK = ".lock"
 _REINDEXING = "reindexing"
+STAYS = frozenset({_MARKER, _REINDEXING})
+"""Files in `chainstate` that do not belong to the database of coins."""
 
 
 class DataFolder:
@@ -85,18 +87,20 @@ class DataFolder:
         try:
             if block_index:
                 (self.chainstate / _REINDEXING).touch()
-                _sync_folder(self.chainstate)
+                sync_folder(self.chainstate)
                 for folder in (self.block_index, *(self.path / "indexes").iterdir()):
                     if folder.exists():
                         shutil.rmtree(folder)
                 useless = [*self.blocks.glob("rev*.dat"), *(self._behind_a_gap() if pruned else ())]
                 for path in useless:
                     path.unlink()
-                _sync_folder(self.blocks)
+                sync_folder(self.blocks)
             for found in self.chainstate.iterdir():
-                if found.name not in {_MARKER, _REINDEXING}:
+                if found.is_dir():  # the coins of a snapshot
+                    shutil.rmtree(found)
+                elif found.name not in STAYS:
                     found.unlink()
-            _sync_folder(self.chainstate)
+            sync_folder(self.chainstate)
         except OSError as error:
             raise StoreError(f"{error.filename}: {error.strerror}") from error
 
@@ -108,7 +112,7 @@ class DataFolder:
     def reindexed(self) -> None:
         """Note that the index into the block files is there again."""
         (self.chainstate / _REINDEXING).unlink(missing_ok=True)
-        _sync_folder(self.chainstate)
+        sync_folder(self.chainstate)
 
     def close(self) -> None:
         """Give the lock back."""
@@ -191,10 +195,11 @@ def _write_marker(marker: Path, network: Network) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(marker)
-    _sync_folder(marker.parent)
+    sync_folder(marker.parent)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make what was created, renamed or removed in a folder last through a crash of the machine. Raises OSError."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -6,6 +6,10 @@
 `chainstate`
     B                           ->  hash of the block the coins stand at (32)
     C + outpoint (36)           ->  height * 2 + is_coinbase (4), value (8), script
+`chainstate/snapshot`, while the coins of a snapshot are not proved, or not yet in the place of those from genesis
+    as in `chainstate`, and
+    S                           ->  hash of the block the snapshot was made at (32), 1 if it is proved;
+                                    without it the snapshot is not loaded as a whole, and worth nothing
 `indexes/filters`
     f + height (4) + hash (32)  ->  filter header (32), filter (BIP158)
     B                           ->  hash of the last block whose ancestors all have filters (32)
@@ -40,6 +44,8 @@ HEADER_VALUE = struct.Struct("<80sIIiIIi")
 
 PRUNED = b"p"
 PRUNED_KEY = struct.Struct(">cI")
+
+SNAPSHOT = b"S"
 
 COIN = b"C"
 _COIN_HEAD = struct.Struct("<Iq")

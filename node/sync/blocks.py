@@ -33,7 +33,22 @@ class BlockView(Protocol):
     @property
     def tip(self) -> Entry: ...
 
+    @property
+    def background(self) -> "ChainBelow | None":
+        """What lies below a snapshot that the chain stands on; None without one."""
+        ...
+
     def is_active(self, entry: Entry) -> bool: ...
+
+
+class ChainBelow(Protocol):
+    """A chain on its way to the base of a snapshot."""
+
+    @property
+    def tip(self) -> Entry: ...
+
+    @property
+    def base(self) -> Entry: ...
 
 
 @dataclass(slots=True)
@@ -123,6 +138,7 @@ class BlockDownload:
         if room <= 0:
             return []
         chosen, staller = self._next_blocks(peer_id, peer, room)
+        chosen += self._next_below(peer, room - len(chosen))
         for entry in chosen:
             self.request(peer_id, entry, now)
         if not peer.in_flight and staller is not None:
@@ -213,6 +229,23 @@ class BlockDownload:
             if len(chosen) == count:
                 break
         return chosen, None
+
+    def _next_below(self, peer: _Peer, count: int) -> list[Entry]:
+        """Return blocks below a snapshot, for which there is room when the tip is served (Core: historical blocks)."""
+        below, best = self._chain.background, peer.chain.best_known
+        if below is None or best is None or peer.limited or count <= 0:
+            return []
+        base = below.base
+        if best.height < base.height or best.ancestor(base.height) is not base:
+            return []
+        start = HeaderTree.fork_point(below.tip, base)
+        chosen: list[Entry] = []
+        for entry in _path(start, base, min(base.height, start.height + BLOCK_DOWNLOAD_WINDOW)):
+            if len(chosen) == count or not self._serves(peer, entry):
+                break
+            if not entry.has_block and not self.is_requested(entry.hash):
+                chosen.append(entry)
+        return chosen
 
 
 _STRIDE = 128

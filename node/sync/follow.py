@@ -329,7 +329,7 @@ class ChainSync:
             state.peer.send(SendHeaders())
 
     def _queue_announcements(self, old: Entry, new: Entry) -> None:
-        if self._chain.is_initial_block_download:
+        if self._chain.is_initial_block_download or not new.has_block:  # the base of a snapshot has none
             return
         fork = HeaderTree.fork_point(old, new)
         fresh: list[Entry] = []

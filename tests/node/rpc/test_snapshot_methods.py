@@ -1,10 +1,15 @@
 """Snapshots over RPC: Core's numbers, texts and bytes."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rpc_node import ADDRESS, Rpc, refusal, rpc_node
+
+from altyn.consensus.networks import MAINNET, REGTEST
+from altyn.node.events import IndexCaughtUp, SnapshotChanged
+from altyn.node.storage.snapshot import SnapshotHead
 
 BEGIN = 1598887952
 KEY = "pk(0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798)"
@@ -100,3 +105,77 @@ async def test_a_chain_from_genesis_is_the_only_one(rpc: Rpc) -> None:
         "coins_tip_cache_bytes": 150 << 20,
         "validated": True,
     }
+
+
+async def test_a_node_begins_with_a_snapshot_and_proves_it(rpc: Rpc, tmp_path: Path) -> None:
+    await listed_chain(rpc)
+    path = str(tmp_path / "coins.dat")
+    await rpc.call("dumptxoutset", path, "latest")
+    await rpc.call("generatetoaddress", 2, ADDRESS)
+    hashes = [await rpc.call("getblockhash", height) for height in range(113)]
+    blocks = [await rpc.call("getblock", name, 0) for name in hashes]
+    async with rpc_node(tmp_path, "-coinstatsindex") as other:
+        await other.call("setmocktime", BEGIN + 200)
+        assert "NETWORK" in (await other.call("getnetworkinfo"))["localservicesnames"]
+        code, message = await refusal(other, "loadtxoutset", path)
+        assert code == -32603
+        assert message == (
+            f"Unable to load UTXO snapshot: The base block header ({hashes[110]}) must appear in the headers chain. "
+            f"Make sure all headers are syncing, and call loadtxoutset again. ({path})"
+        )
+        for block in blocks[1:]:
+            await other.call("submitheader", block[:160])
+        assert await other.call("loadtxoutset", path) == {
+            "coins_loaded": 110,
+            "tip_hash": hashes[110],
+            "base_height": 110,
+            "path": path,
+        }
+        for block in blocks[111:]:
+            assert await other.call("submitblock", block) is None
+        assert await other.call("getblockcount") == 112
+        below, above = (await other.call("getchainstates"))["chainstates"]
+        assert (below["blocks"], below["validated"], "snapshot_blockhash" in below) == (0, True, False)
+        assert (above["blocks"], above["validated"], above["snapshot_blockhash"]) == (112, False, hashes[110])
+        services = (await other.call("getnetworkinfo"))["localservicesnames"]
+        assert "NETWORK_LIMITED" in services
+        assert "NETWORK" not in services
+        missing = (-1, "Block not available (not fully downloaded)")
+        assert await refusal(other, "getblock", hashes[50]) == missing
+        assert (await other.call("getindexinfo"))["coinstatsindex"]["synced"] is False
+        proved, caught_up = asyncio.Event(), asyncio.Event()
+        other.node.events.subscribe(lambda event: proved.set() if isinstance(event, SnapshotChanged) else None)
+        other.node.events.subscribe(lambda event: caught_up.set() if isinstance(event, IndexCaughtUp) else None)
+        for block in blocks[1:111]:
+            await other.call("submitblock", block)
+        async with asyncio.timeout(20):
+            await proved.wait()
+            await caught_up.wait()
+        [state] = (await other.call("getchainstates"))["chainstates"]
+        assert (state["blocks"], state["validated"], "snapshot_blockhash" in state) == (112, True, False)
+        assert "NETWORK" in (await other.call("getnetworkinfo"))["localservicesnames"]
+        assert (await other.call("getindexinfo"))["coinstatsindex"]["synced"] is True
+        ours, theirs = [await each.call("gettxoutsetinfo", "muhash", None, False) for each in (other, rpc)]
+        assert ours["muhash"] == theirs["muhash"]
+
+
+async def test_files_that_are_no_snapshots_of_this_network_are_refused(rpc: Rpc, tmp_path: Path) -> None:
+    path = tmp_path / "x.dat"
+    assert await refusal(rpc, "loadtxoutset", str(path)) == (-8, f"Couldn't open file {path} for reading.")
+    path.write_bytes(b"nonsense")
+    code, message = await refusal(rpc, "loadtxoutset", str(path))
+    assert (code, message) == (-22, "Unable to parse metadata: AutoFile::read: end of file")
+    for magic, why in (
+        (MAINNET.magic, "The network of the snapshot (main) does not match the network of this node (regtest)."),
+        (b"none", "This snapshot has been created for an unrecognized network. This could be a custom signet"),
+    ):
+        path.write_bytes(SnapshotHead(magic, bytes(32), 0).encode())
+        code, message = await refusal(rpc, "loadtxoutset", str(path))
+        assert code == -22
+        assert message.startswith(f"Unable to parse metadata: {why}")
+    path.write_bytes(SnapshotHead(REGTEST.magic, bytes(32), 0).encode())
+    assert await refusal(rpc, "loadtxoutset", str(path)) == (
+        -32603,
+        "Unable to load UTXO snapshot: assumeutxo block hash in snapshot metadata not recognized (hash: "
+        f"{'00' * 32}). The following snapshot heights are available: 110, 200, 299.. ({path})",
+    )

@@ -20,6 +20,8 @@ class View:
     tree: HeaderTree
     tip: Entry
     network: Network = REGTEST
+    background: "View | None" = None
+    base: Entry | None = None
 
     def is_active(self, entry: Entry) -> bool:
         return entry.height <= self.tip.height and self.tip.ancestor(entry.height) is entry
@@ -209,3 +211,23 @@ def test_a_very_long_fork_is_left_to_the_window(view: View, download: BlockDownl
     entries = grow(view.tree, view.tip, 20)
     add_peer(download, 1, entries[-1])
     assert download.choose_announced(1, entries[-1], view.tip.time + 60.0) == []
+
+
+def test_blocks_below_a_snapshot_are_asked_for_when_the_tip_is_served(view: View, download: BlockDownload) -> None:
+    entries = grow(view.tree, view.tip, 60)
+    fork = grow(view.tree, entries[2], 70, salt=1)
+    view.background = View(view.tree, entries[4], base=entries[49])
+    view.tip = entries[49]
+    view.tip.chain_tx_count = 50
+    add_peer(download, 1, entries[-1])
+    assert download.choose(1, NOW) == [*entries[50:], *entries[5:11]]
+    add_peer(download, 2, entries[-1])
+    view.store(entries[12])
+    assert download.choose(2, NOW) == [*entries[11:12], *entries[13:28]]
+    add_peer(download, 3, entries[-1], limited=True)
+    add_peer(download, 4, fork[-1])
+    assert entries[28] not in download.choose(3, NOW)
+    assert not set(download.choose(4, NOW)) & set(entries)
+    view.background = View(view.tree, entries[49], base=entries[49])
+    add_peer(download, 5, entries[-1])
+    assert download.choose(5, NOW) == []
