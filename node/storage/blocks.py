@@ -182,7 +182,8 @@ class BlockFiles:
             raise _damaged(name, size)
         if size > end:
             self._disk.truncate(name, end)
-        self._ends[name] = end
+        if name in self._ends:  # there may be no undo file yet
+            self._ends[name] = end
 
     def _end(self, name: str) -> int:
         return self._ends.get(name, 0)

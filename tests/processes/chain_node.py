@@ -1,6 +1,8 @@
 """A process to be killed: drives a chain in a folder, from a file of blocks or by mining, and writes down what it does.
 
-    chain_node.py FOLDER BLOCKS LOG sync|mine SEED [CHECKPOINT COUNT DELAY]
+    chain_node.py FOLDER BLOCKS LOG sync|mine|prune SEED [CHECKPOINT COUNT DELAY]
+
+"prune" syncs too, and keeps only the last blocks.
 
 LOG gets a line for every block before it is handed in ("given"), for every one that was connected ("tip") and for
 every checkpoint. With CHECKPOINT it kills itself DELAY seconds after that checkpoint was passed COUNT times.
@@ -24,11 +26,15 @@ from altyn.consensus.block import Block
 from altyn.consensus.networks import REGTEST
 from altyn.consensus.secp256k1 import load
 from altyn.node.chain.chain import Chain, ChainOptions
+from altyn.node.chain.prune import PruneOptions
 from altyn.node.chain.stores import Stores
 from altyn.node.events import BlockConnected, Events
 from altyn.node.offload import Threads
 from altyn.node.storage.folder import DataFolder
 from altyn.node.writer import Writer
+
+FILE_SIZE = 8000
+"""Bytes of a block file: some thirty blocks."""
 
 
 class FixedClock:
@@ -86,8 +92,24 @@ async def sync(chain: Chain, blocks: list[Block], chance: random.Random, log: Lo
         for block in window:
             log("given", block.hash.hex())
         await asyncio.gather(*(chain.add_block(block) for block in window))
-        if chance.random() < 0.6:
+        if chain.pruner is not None:
+            await chain.prune(chain.tip.height)
+        elif chance.random() < 0.6:
             await chain.flush()
+
+
+def options(mode: str) -> ChainOptions:
+    """Return all indexes that a node may have in a mode, and a small cache."""
+    prune = PruneOptions(keep=20, margin=2) if mode == "prune" else None
+    return ChainOptions(
+        cache_size=60_000,
+        filter_index=True,
+        transaction_index=prune is None,
+        address_index=True,
+        spender_index=True,
+        coin_statistics_index=True,
+        prune=prune,
+    )
 
 
 async def mine(chain: Chain, chance: random.Random, log: Log) -> None:
@@ -128,26 +150,19 @@ async def main(folder: str, blocks: str, log_path: str, mode: str, seed: str, *a
     with DataFolder.open(Path(folder), REGTEST) as owner:
         async with Chain.open(
             REGTEST,
-            Stores.open(owner),
+            Stores.open(owner, max_file_size=FILE_SIZE),
             FixedClock(),
             writer,
             offload=threads,
             secp=load(),
             events=events,
-            options=ChainOptions(
-                cache_size=60_000,
-                filter_index=True,
-                transaction_index=True,
-                address_index=True,
-                spender_index=True,
-                coin_statistics_index=True,
-            ),
+            options=options(mode),
             checkpoint=checkpoint,
         ) as chain:
             log("started", chain.tip.hash.hex())
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(writer.run()), tasks.create_task(chain.run())]
-                if mode == "sync":
+                if mode in ("sync", "prune"):
                     await sync(chain, list(read_blocks(Path(blocks))), chance, log)
                 else:
                     await mine(chain, chance, log)

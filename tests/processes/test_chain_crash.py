@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from altyn.consensus.pow import work
 from altyn.consensus.secp256k1 import load
 from altyn.node.chain.chain import Chain, ChainOptions
 from altyn.node.chain.coin_statistics import coin_element
+from altyn.node.chain.prune import PruneOptions
 from altyn.node.chain.stores import Stores
 from altyn.node.offload import Threads
 from altyn.node.storage.folder import DataFolder
@@ -30,6 +32,7 @@ from altyn.node.writer import Writer
 
 PROGRAM = Path(__file__).with_name("chain_node.py")
 FLUSH = ("flush-begin", "flush-files", "flush-headers", "flush-coins", "flush-indexes")
+PRUNING = ("prune-begin", "prune-files", "prune-end")
 REORGANISATION = ("reorganise-begin", "disconnect")
 MANY_KILLS = 500 if os.environ.get("ALTYN_EFFORT") == "exhaustive" else 50
 SECONDS_A_KILL = 12.0
@@ -114,8 +117,19 @@ def with_deadline(process: "subprocess.Popen[bytes]", seconds: float) -> None:
         return
 
 
-async def examine(folder: Path, victim: Victim) -> Any:
-    """Open the folder as a restarted node would, and check what it holds; return its tip."""
+async def examine(folder: Path, victim: Victim, pruned: Mapping[bytes, Block] | None = None) -> Any:
+    """Open the folder as a restarted node would, and check what it holds; return its tip.
+
+    `pruned` are the blocks, by hash, of a node that does not have all itself.
+    """
+    options = ChainOptions(
+        filter_index=True,
+        transaction_index=pruned is None,
+        address_index=True,
+        spender_index=True,
+        coin_statistics_index=True,
+        prune=PruneOptions() if pruned is not None else None,
+    )
     threads, writer = Threads(2), Writer()
     with DataFolder.open(folder, REGTEST) as owner:
         async with Chain.open(
@@ -125,13 +139,7 @@ async def examine(folder: Path, victim: Victim) -> Any:
             writer,
             offload=threads,
             secp=load(),
-            options=ChainOptions(
-                filter_index=True,
-                transaction_index=True,
-                address_index=True,
-                spender_index=True,
-                coin_statistics_index=True,
-            ),
+            options=options,
         ) as chain:
             tip = chain.tip
             assert tip.height == 0 or tip.hash.hex() in victim.given
@@ -139,7 +147,12 @@ async def examine(folder: Path, victim: Victim) -> Any:
                 last = chain.tree.get(bytes.fromhex(victim.tips[-1]))
                 assert last is not None
                 assert tip.chain_work >= last.chain_work
-            blocks = [chain.read_block(tip.ancestor(height)) for height in range(1, tip.height + 1)]
+            line = [tip.ancestor(height) for height in range(1, tip.height + 1)]
+            gone = chain.pruner.height if chain.pruner is not None else 0
+            assert gone <= max(0, tip.height - 20)
+            read = chain.read_block if pruned is None else lambda entry: pruned[entry.hash]
+            blocks = [read(entry) for entry in line]
+            assert [chain.read_block(entry) for entry in line[gone:]] == blocks[gone:]
             coins = replay(blocks)
             assert coins_hash(chain.coins) == coins_hash(coins.items())
             background = asyncio.create_task(chain.run())
@@ -187,6 +200,24 @@ async def kill_again_and_again(tmp_path: Path, kills: int, seed: int, seconds: f
 
 async def test_a_killed_node_loses_nothing(tmp_path: Path) -> None:
     await kill_again_and_again(tmp_path, kills=4, seed=int.from_bytes(os.urandom(4)), seconds=60)
+
+
+@pytest.mark.slow
+async def test_a_node_killed_while_it_prunes_loses_nothing(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    blocks = scenario()
+    by_hash = {block.hash: block for block in blocks}
+    source, folder = tmp_path / "blocks", tmp_path / "node"
+    source.write_bytes(as_file(blocks))
+    victim = Victim(folder, source)
+    for number, where in enumerate(PRUNING * 4):
+        aim = where, chance.randint(1, 2), chance.random() * 0.0004
+        victim.run(tmp_path / f"log{number}", "prune", chance.randrange(1 << 30), aim, 30)
+        await examine(folder, victim, by_hash)
+    victim.run(tmp_path / "last", "prune", 1, None, 60)
+    assert "done" in (tmp_path / "last").read_text()
+    await examine(folder, victim, by_hash)
+    assert not (folder / "regtest" / "blocks" / "blk00000.dat").exists()
 
 
 @pytest.mark.slow

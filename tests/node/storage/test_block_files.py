@@ -116,3 +116,20 @@ def test_our_files_hold_blocks_as_core_writes_them(tmp_path: Path) -> None:
     assert raw == bytes.fromhex("f9beb4d91d010000") + MAINNET.genesis.raw
     assert Block.parse(raw[8:]).hash == MAINNET.genesis.hash
     assert json.dumps(sorted(path.name for path in tmp_path.iterdir())) == '["blk00000.dat"]'
+
+
+def test_files_are_removed_with_their_undo_data_if_there_is_any(disk: Disk) -> None:
+    files = BlockFiles(disk, MAGIC, max_file_size=200)
+    blocks = [files.write_block(bytes(150)) for _ in range(3)]
+    files.write_undo(1, b"undo", bytes(32))
+    whole = files.usage
+    assert [each.file for each in blocks] == [0, 1, 2]
+    assert files.finished() == [0, 1]
+    files = BlockFiles(disk, MAGIC, max_file_size=200)
+    assert len(list(files.recover({0: (158, 0), 1: (158, 8)}))) == 1
+    assert files.usage == whole
+    removed = files.size(0) + files.size(1)
+    files.remove([0, 1, 7])
+    assert disk.names() == ["blk00002.dat"]
+    assert files.usage == whole - removed
+    assert files.write_block(bytes(10)).file == 8  # numbers are not used twice
