@@ -45,6 +45,7 @@ from altyn.node.storage.blocks import MAX_FILE_SIZE, SMALL_FILE_SIZE
 from altyn.node.storage.folder import DataFolder
 from altyn.node.sync.addresses import AddressGossip
 from altyn.node.sync.dispatch import Sync, SyncOptions
+from altyn.node.sync.extra_peers import ExtraPeers
 from altyn.node.sync.relay import TrickleTimes
 from altyn.node.sync.transactions import RequestDelays
 from altyn.node.version import user_agent
@@ -54,13 +55,12 @@ from altyn.p2p.connections import Connections, ConnectionSettings
 from altyn.p2p.kinds import Services
 from altyn.p2p.local_addresses import LocalAddresses, Score
 from altyn.p2p.netgroups import address_of, is_routable, network_name
+from altyn.p2p.outbound import Outbound, OutboundSettings, Slots
 from altyn.p2p.peer import PeerSettings
 from altyn.p2p.proxy import proxied_dialer
+from altyn.p2p.upload import UploadTarget
 
 log = logging.getLogger(__name__)
-
-OUTBOUND_SLOTS = 11
-"""Connections that are kept for those we open ourselves (Core)."""
 
 FEE_ESTIMATES = "fee_estimates.json"
 
@@ -109,15 +109,19 @@ class FullNode:
         self.local_addresses = LocalAddresses(surroundings.random, discover=settings.discovers, port=settings.port)
         for address in settings.external_addresses:
             self.local_addresses.add(address, Score.MANUAL)
+        reachable = settings.reachable
         addresses = AddressGossip(
             self.memory.book,
             self.memory.bans,
             self.local_addresses,
             clock,
             surroundings.random,
-            is_reachable=lambda address: network_name(address) in settings.reachable or not is_routable(address),
+            is_reachable=lambda address: network_name(address) in reachable or not is_routable(address),
             may_advertise=lambda: settings.listen and not chain.is_initial_block_download,
             services=introduction.services,
+        )
+        self.upload = UploadTarget(
+            settings.maxuploadtarget, lambda: self.connections.total_bytes_sent, surroundings.clock.now()
         )
         self.sync = Sync(
             chain,
@@ -128,6 +132,7 @@ class FullNode:
             offload,
             surroundings.random,
             addresses,
+            upload=self.upload,
             filters=self.filters if settings.peerblockfilters else None,
             options=sync_options(settings, beat),
         )
@@ -143,6 +148,16 @@ class FullNode:
             listener=surroundings.listener,
             rng=surroundings.random,
             ellswift=ellswift,
+        )
+        self._outbound = Outbound(
+            outbound_settings(settings, introduction.required_services),
+            self.connections,
+            self.memory.book,
+            clock,
+            surroundings.random,
+            own_addresses=self.local_addresses.scores,
+            anchors=self.memory.anchors,
+            keep_anchors=self.memory.keep_anchors,
         )
         self.fees = FeeEstimator(chain, self.mempool, clock)
         self.memory.files.load(FEE_ESTIMATES, self.fees.load)
@@ -212,6 +227,7 @@ class FullNode:
                 node.memory.run(),
                 node.sync.run(node.events),
                 node.connections.run(),
+                node._open_connections(),
                 node._import_files(),
             ):
                 await node._meet_peers()
@@ -246,6 +262,18 @@ class FullNode:
                 await self.mempool_file.save(self.settings.folder / FILE_NAME)
             except OSError as error:
                 log.warning("Failed to dump mempool: %s. Continuing anyway.", error)
+
+    async def _open_connections(self) -> None:
+        """Keep the slots of our own filled, unless the user says whom to connect to."""
+        if self.settings.outgoing is not None:
+            return
+        slots = Slots.of(self.settings.maxconnections)
+        extra = ExtraPeers(self.chain, self.sync.follow, self.connections, self._outbound, slots, self.clock)
+        unsubscribe = self.events.subscribe(extra.event)
+        try:
+            await self._outbound.run(extra.look)
+        finally:
+            unsubscribe()
 
     async def _meet_peers(self) -> None:
         await listen(self.connections, self.settings)
@@ -364,9 +392,26 @@ def connection_settings(settings: Settings, *, encrypts: bool) -> ConnectionSett
         user_agent=user_agent(settings.uacomment),
         relay=not settings.blocksonly,
         required_services=int(Services.NETWORK | Services.WITNESS),
-        max_inbound=max(settings.maxconnections - OUTBOUND_SLOTS, 0),
+        max_inbound=Slots.of(settings.maxconnections).inbound,
         whitelist=settings.whitelisted,
         peer=PeerSettings(handshake_timeout=float(settings.peertimeout)),
+    )
+
+
+def outbound_settings(settings: Settings, services: int) -> OutboundSettings:
+    """Return how a node finds others by itself; `services` is what they must offer."""
+    network = settings.network
+    return OutboundSettings(
+        chain=network.chain,
+        port=network.port,
+        slots=Slots.of(settings.maxconnections),
+        services=services,
+        reachable=settings.reachable,
+        dns_seeds=network.dns_seeds if settings.asks_dns else (),
+        force_dns=settings.forcednsseed,
+        fixed_seeds=settings.fixedseeds,
+        seed_nodes=tuple(Endpoint(*split_address(text, network.port)) for text in settings.seednode),
+        names_by_proxy=settings.proxies.ip is not None,
     )
 
 

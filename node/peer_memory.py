@@ -5,13 +5,15 @@ import json
 import logging
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from altyn.p2p.address_book import AddressBook
+from altyn.p2p.addresses import NetworkAddress
 from altyn.p2p.bans import Bans
 from altyn.p2p.clock import Clock
+from altyn.p2p.netgroups import parse_address
 
 log = logging.getLogger(__name__)
 
@@ -72,20 +74,32 @@ class PeerMemory:
         self.files.load(BANS, self.bans.load)
         self.book = AddressBook(rng)
         self.files.load(ADDRESSES, self._take_book)
+        self.anchors: list[NetworkAddress] = []
+        """Block-relay peers at the end of the last run: the first to dial, so that a restart cannot be made use of."""
+        self.files.load(ANCHORS, self._take_anchors)
+        self.files.remove(ANCHORS)  # should they be what made us stop, then once only
 
     async def run(self) -> None:
         """Write what changes, until cancelled, and once more then."""
         try:
             while True:
                 await asyncio.sleep(SAVE_INTERVAL)
-                self._save()
+                self.save()
         finally:
-            self._save()
+            self.save()
+
+    def keep_anchors(self, anchors: Sequence[NetworkAddress]) -> None:
+        """Write the anchors for the next start."""
+        self.files.save(ANCHORS, [[anchor.text, anchor.port] for anchor in anchors])
+
+    def _take_anchors(self, saved: Any) -> None:
+        self.anchors = [parse_address(str(host), int(port)) for host, port in saved]
 
     def _take_book(self, saved: Any) -> None:
         self.book = AddressBook.from_json(saved, self._rng)
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write everything but the anchors."""
         self._save_bans()
         if self.files.are_kept:
             self.files.save(ADDRESSES, self.book.as_json())

@@ -29,6 +29,7 @@ from altyn.p2p.kinds import Permission
 from altyn.p2p.netgroups import NETWORK_NAMES, parse_address
 from altyn.p2p.permissions import PERMISSION_NAMES, Door, Whitelisted
 from altyn.p2p.proxy import Proxies
+from altyn.p2p.upload import parse_bytes
 
 CONFIG_FILE_NAME = "bitcoin.conf"
 _DEFAULT_DATADIR = Path("~/.altyn")
@@ -48,9 +49,9 @@ ALTYN_STYLE: Mapping[str, str] = {
 _ACCEPTED_NAMES = """
 addresstype alertnotify allowignoredconf asmap blocknotify blockreconstructionextratxn blocksxor
 blockversion capturemessages changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints
-deprecatedrpc disablewallet fallbackfee fixedseeds i2pacceptincoming keypool listenonion logips loglevel
-loglevelalways logsourcelocations maxapsfee maxorphantx maxreceivebuffer maxsendbuffer maxsigcachesize maxuploadtarget
-mintxfee natpmp paytxfee peerbloomfilters printpriority rpcdoccheck seednode settings shutdownnotify
+deprecatedrpc disablewallet fallbackfee i2pacceptincoming keypool listenonion logips loglevel
+loglevelalways logsourcelocations maxapsfee maxorphantx maxreceivebuffer maxsendbuffer maxsigcachesize
+mintxfee natpmp paytxfee peerbloomfilters printpriority rpcdoccheck settings shutdownnotify
 spendzeroconfchange startupnotify stopafterblockimport test torcontrol txconfirmtarget txreconciliation
 unsafesqlitesync upnp vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains zmqpubhashblock
 zmqpubhashblockhwm zmqpubhashtx zmqpubhashtxhwm zmqpubrawblock zmqpubrawblockhwm zmqpubrawtx zmqpubrawtxhwm
@@ -169,6 +170,10 @@ class Settings:
     addnode: tuple[str, ...] = option(
         (), "Peer to keep a connection to", group="Peers", value_name="address", network_only=True, common=True
     )
+    seednode: tuple[str, ...] = option(
+        (), "Node to ask for addresses of others, once", group="Peers", value_name="address"
+    )
+    fixedseeds: bool = option(True, "Take built-in addresses of nodes, if no others can be had", group="Peers")
     dns: bool = option(True, "Look names of nodes up", group="Peers")
     dnsseed: bool = option(True, "Look addresses of nodes up by DNS, if few are known", group="Peers")
     forcednsseed: bool = option(False, "Look addresses of nodes up by DNS in any case", group="Peers")
@@ -206,6 +211,13 @@ class Settings:
     v2transport: bool = option(True, "Encrypt connections with peers that can (BIP324)", group="Peers", common=True)
     timeout: int = option(5000, "Limit for connecting, milliseconds", group="Peers")
     peertimeout: int = option(60, "Limit for a peer's silence, seconds", group="Peers")
+    maxuploadtarget: int = option(
+        0,
+        "Limit for what is sent in a day, MiB or with a unit; 0 for none. Old blocks are kept back first",
+        group="Peers",
+        parse=parse_bytes,
+        value_name="n",
+    )
     networkactive: bool = option(True, "Start with peer connections enabled", group="Peers")
     uacomment: tuple[str, ...] = option((), "Comment in the user agent", group="Peers", value_name="text")
     blocksonly: bool = option(False, "Neither ask for nor relay transactions of peers", group="Peers")

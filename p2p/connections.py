@@ -86,6 +86,8 @@ class Connections:
         self.network_active = True
         """Whether there may be connections; see `set_network_active`."""
         self.bans = bans or Bans()
+        self.feeler_ended: Callable[[Peer], None] = lambda peer: None
+        """Called when a feeler has seen whether a node is there: it never gets to the handler."""
         self._handler, self._clock = handler, clock
         self._start_height = start_height
         self._dialer, self._listener = dialer, listener
@@ -324,6 +326,8 @@ class Connections:
             self._past_received += peer.stats.bytes_received
             if isinstance(peer.ended, Misbehaving):
                 self._discourage(peer)
+            if peer.kind is PeerKind.FEELER:
+                self.feeler_ended(peer)
 
     def _discourage(self, peer: Peer) -> None:
         """Remember where a peer was that misbehaved, unless that is here (Core: MaybeDiscourageAndDisconnect)."""

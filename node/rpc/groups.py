@@ -37,8 +37,11 @@ from altyn.node.rpc.submission import MempoolGate, PackageMethods, SendMethods
 from altyn.node.rpc.waiting import WaitingMethods
 from altyn.node.rpc.wire import WireMethods
 from altyn.node.settings import Settings
+from altyn.p2p.clock import Clock
 from altyn.p2p.connections import Connections
 from altyn.p2p.local_addresses import LocalAddresses
+from altyn.p2p.time_offsets import TimeOffsets
+from altyn.p2p.upload import UploadTarget
 
 DECLARED: Mapping[str, Method] = {
     method.name: method
@@ -123,9 +126,9 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
         MessageMethods(node.network, node.secp),
         MiningMethods(chain, mempool, node.templates, lambda: len(node.connections.peers)),
         GenerateMethods(mempool, node.templates, node.miner, node.secp),
-        _network_methods(node.connections, sync_state, node.settings, node.local_addresses),
+        _network_methods(node.connections, sync_state, node.settings, node.local_addresses, node.sync.clocks),
         BanMethods(node.connections, node.clock, node.settings.bantime),
-        _wire_methods(node.connections, node.settings),
+        _wire_methods(node.connections, node.settings, node.upload, node.clock),
         AddressMethods(node.sync.addresses, node.clock),
         ControlMethods(methods, node.network, clock, program, node.events),
     ]
@@ -149,7 +152,9 @@ def light_groups(node: LightNode, methods: MethodTable, clock: MockableClock, pr
         LightMethods(node, blocks),
         _network_methods(node.connections, lambda peer_id: SyncState(), node.settings),
         BanMethods(node.connections, node.clock, node.settings.bantime),
-        _wire_methods(node.connections, node.settings),
+        _wire_methods(
+            node.connections, node.settings, UploadTarget(0, lambda: node.connections.total_bytes_sent, 0.0), node.clock
+        ),
         ControlMethods(methods, node.network, clock, program, node.events),
     ]
 
@@ -159,11 +164,13 @@ def _network_methods(
     sync_state: Callable[[int], SyncState],
     settings: Settings,
     local_addresses: LocalAddresses | None = None,
+    clocks: TimeOffsets | None = None,
 ) -> NetworkMethods:
     return NetworkMethods(
         connections,
         sync_state,
         local_addresses=local_addresses,
+        clocks=clocks or TimeOffsets(),
         reachable=settings.reachable,
         proxies=settings.proxies,
         default_port=settings.network.port,
@@ -173,5 +180,5 @@ def _network_methods(
     )
 
 
-def _wire_methods(connections: Connections, settings: Settings) -> WireMethods:
-    return WireMethods(connections, settings.network, connect_timeout=settings.timeout / 1000)
+def _wire_methods(connections: Connections, settings: Settings, upload: UploadTarget, clock: Clock) -> WireMethods:
+    return WireMethods(connections, settings.network, upload, clock, connect_timeout=settings.timeout / 1000)

@@ -26,6 +26,7 @@ from altyn.p2p.netgroups import NETWORK_NAMES, NOT_ROUTABLE, address_of, network
 from altyn.p2p.peer import Peer
 from altyn.p2p.permissions import permission_names
 from altyn.p2p.proxy import Proxies
+from altyn.p2p.time_offsets import TimeOffsets
 
 CLIENT_VERSION = 280100
 """The version of Core whose RPC this is: clients choose by it what they may ask."""
@@ -52,6 +53,7 @@ class NetworkMethods:
         sync_state: Callable[[int], SyncState],
         *,
         local_addresses: LocalAddresses | None,
+        clocks: TimeOffsets,
         reachable: Collection[str],
         proxies: Proxies,
         default_port: int,
@@ -63,7 +65,7 @@ class NetworkMethods:
         self._connections = connections
         self._sync_state = sync_state
         self._local_addresses = local_addresses.scores if local_addresses else {}
-        self._reachable, self._proxies = reachable, proxies
+        self._reachable, self._proxies, self._clocks = reachable, proxies, clocks
         self._default_port = default_port
         self._connect_timeout = connect_timeout
         self._relay_feerate = relay_feerate
@@ -88,7 +90,7 @@ class NetworkMethods:
             "localservices": f"{services:016x}",
             "localservicesnames": service_names(services),
             "localrelay": connections.settings.relay,
-            "timeoffset": 0,
+            "timeoffset": self._clocks.median,
             "networkactive": connections.network_active,
             "connections": len(connections.peers),
             "connections_in": inbound,
@@ -100,7 +102,7 @@ class NetworkMethods:
                 {"address": address.text, "port": address.port, "score": score}
                 for address, score in self._local_addresses.items()
             ],
-            "warnings": [],
+            "warnings": self._clocks.warnings,
         }
 
     def _network(self, name: str) -> Json:

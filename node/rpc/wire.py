@@ -14,24 +14,35 @@ from altyn.node.rpc.errors import (
 )
 from altyn.node.rpc.method import HIDDEN, Flag, Json, Number, Text, decode_hex, method, refuse_with_help
 from altyn.p2p.addresses import Endpoint
+from altyn.p2p.clock import Clock
 from altyn.p2p.connections import Connections
 from altyn.p2p.errors import Disconnect
 from altyn.p2p.kinds import PeerKind
+from altyn.p2p.outbound import MAX_BLOCK_RELAY, MAX_FULL_RELAY
+from altyn.p2p.upload import CYCLE, UploadTarget
 
 log = logging.getLogger(__name__)
 
 _TYPES = (PeerKind.OUTBOUND_FULL_RELAY, PeerKind.BLOCK_RELAY_ONLY, PeerKind.ADDR_FETCH, PeerKind.FEELER)
-_CAPACITY = {PeerKind.OUTBOUND_FULL_RELAY: 8, PeerKind.BLOCK_RELAY_ONLY: 2}
+_CAPACITY = {PeerKind.OUTBOUND_FULL_RELAY: MAX_FULL_RELAY, PeerKind.BLOCK_RELAY_ONLY: MAX_BLOCK_RELAY}
 """Connections of a kind; there may be any number of the others."""
 _LONGEST_COMMAND = 12
-_UPLOAD_TIMEFRAME = 24 * 60 * 60
 
 
 class WireMethods:
     """What goes over the wire, and what is put there by hand."""
 
-    def __init__(self, connections: Connections, network: Network, *, connect_timeout: float) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        network: Network,
+        upload: UploadTarget,
+        clock: Clock,
+        *,
+        connect_timeout: float,
+    ) -> None:
         """`connect_timeout` in seconds."""
+        self._upload, self._clock = upload, clock
         self._connections = connections
         self._network = network
         self._connect_timeout = connect_timeout
@@ -60,17 +71,18 @@ class WireMethods:
     )
     def getnettotals(self) -> Json:
         """Returns information about network traffic, including bytes in, bytes out, and current system time."""
+        upload, now = self._upload, self._clock.now()
         return {
             "totalbytesrecv": self._connections.total_bytes_received,
             "totalbytessent": self._connections.total_bytes_sent,
             "timemillis": time.time_ns() // 1_000_000,
             "uploadtarget": {
-                "timeframe": _UPLOAD_TIMEFRAME,
-                "target": 0,
-                "target_reached": False,
-                "serve_historical_blocks": True,
-                "bytes_left_in_cycle": 0,
-                "time_left_in_cycle": 0,
+                "timeframe": CYCLE,
+                "target": upload.target,
+                "target_reached": upload.is_reached(now, historical=False),
+                "serve_historical_blocks": not upload.is_reached(now, historical=True),
+                "bytes_left_in_cycle": upload.bytes_left(now),
+                "time_left_in_cycle": upload.time_left(now),
             },
         }
 

@@ -51,9 +51,13 @@ from altyn.p2p.messages import (
 )
 from altyn.p2p.messages import Mempool as MempoolMessage
 from altyn.p2p.peer import Peer, Settlement
+from altyn.p2p.time_offsets import TimeOffsets
+from altyn.p2p.upload import UploadTarget
 
 log = logging.getLogger(__name__)
 
+HISTORICAL_AGE = 7 * 24 * 60 * 60
+"""Seconds behind the best header after which a block is one for newcomers, who can go elsewhere (Core)."""
 BEAT = 0.1
 """Seconds between two looks at the clock (Core: SendMessages): a mock time that leaps is noticed within one."""
 
@@ -84,6 +88,7 @@ class Sync:
         random: Random,
         addresses: AddressGossip,
         *,
+        upload: UploadTarget,
         filters: FilterIndex | None = None,
         options: SyncOptions | None = None,
     ) -> None:
@@ -93,7 +98,8 @@ class Sync:
         self._options = options or SyncOptions()
         self._peers: dict[int, Peer] = {}
         self._woken = asyncio.Event()
-        self.addresses = addresses
+        self.addresses, self._upload = addresses, upload
+        self.clocks = TimeOffsets()
         self.follow = ChainSync(chain, writer, clock, self._woken.set)
         self.gossip = TransactionGossip(
             chain,
@@ -106,7 +112,7 @@ class Sync:
             trickle=self._options.trickle,
             delays=self._options.delays,
         )
-        self._server = BlockServer(chain, filters, offload)
+        self._server = BlockServer(chain, filters, offload, self._is_used_up)
         self._handlers: dict[type[Message], Callable[[Peer, Any], Awaitable[Settlement | None]]] = {
             Addr: self._addr,
             AddrV2: self._addr,
@@ -155,6 +161,10 @@ class Sync:
     async def peer_connected(self, peer: Peer) -> None:
         """Begin the conversation."""
         self._peers[peer.id] = peer
+        if not peer.inbound:
+            self.clocks.add(peer.features.time_offset)
+            for warning in self.clocks.warnings:
+                log.warning("%s", warning)
         self.addresses.add(peer)
         self.follow.add(peer)
         self.gossip.add(peer)
@@ -242,9 +252,16 @@ class Sync:
     async def _mempool(self, peer: Peer, message: MempoolMessage) -> None:
         if not peer.permissions & (Permission.MEMPOOL | Permission.NO_BAN):
             raise Disconnect("mempool request with bloom filters disabled")
+        if Permission.MEMPOOL not in peer.permissions and self._upload.is_reached(self._clock.now(), historical=False):
+            raise Disconnect("mempool request with bandwidth limit reached")
 
     async def _bloom_filter(self, peer: Peer, message: Message) -> None:
         raise Disconnect(f"{message.command} received despite not offering bloom services")
+
+    def _is_used_up(self, block_time: int) -> bool:
+        """Whether a block of that time is too old for what may still be sent today."""
+        age = self._chain.tree.best_header.header.time - block_time
+        return age > HISTORICAL_AGE and self._upload.is_reached(self._clock.now(), historical=True)
 
     # --- what falls due ---
 

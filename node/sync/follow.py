@@ -32,6 +32,7 @@ class _Peer:
     """A peer; what it serves is worked out once, for it is asked often."""
 
     __slots__ = (
+        "announced_at",
         "block_type",
         "chain",
         "limited",
@@ -55,6 +56,7 @@ class _Peer:
         self.limited = not services & Services.NETWORK
         """Serves only the last blocks, if any (BIP159)."""
         self.preferred = trusted and peer.kind is not PeerKind.ADDR_FETCH and self.serves_blocks
+        self.announced_at = 0.0
         self.prefers_headers = False
         self.told_send_headers = False
         self.to_announce: list[Entry] = []
@@ -120,6 +122,15 @@ class ChainSync:
         self._download.request(peer_id, entry, self._clock.now())
         self._request(state, [entry])
         return None
+
+    def is_protected(self, peer_id: int) -> bool:
+        """Whether an outbound peer is never dropped for falling behind."""
+        return self._headers.is_protected(peer_id)
+
+    def last_announcement(self, peer_id: int) -> float:
+        """Return when the peer last announced a block better than our tip, and before others; 0 for never."""
+        state = self._peers.get(peer_id)
+        return 0.0 if state is None else state.announced_at
 
     def prefer_headers(self, peer: Peer) -> None:
         """Announce blocks to the peer by headers from now on (`sendheaders`)."""
@@ -239,6 +250,8 @@ class ChainSync:
         now = self._clock.now()
         if len(headers) == MAX_HEADERS:
             self._ask_headers(peer, self._headers.ask(peer.id, now, last))
+        if known is None and last.chain_work > chain.tip.chain_work:
+            state.announced_at = now
         state.chain.announced(last.hash, tree)
         self._check_usefulness(state, may_have_more=len(headers) == MAX_HEADERS)
         self._headers.caught_up(peer.id)

@@ -238,6 +238,10 @@ class HeaderSync:
             protected = sum(other.protected for other in self._peers.values())
             peer.protected = peer.protected or protected < MAX_PROTECTED_PEERS
 
+    def is_protected(self, peer_id: int) -> bool:
+        """Whether an outbound peer is never dropped for falling behind."""
+        return peer_id in self._peers and self._peers[peer_id].protected
+
     def _may_ask(self, peer: _Peer, now: float) -> bool:
         """At most one unanswered request for headers at a time (Core: MaybeSendGetHeaders)."""
         if peer.asked_at is not None and now - peer.asked_at <= HEADERS_RESPONSE_TIME:

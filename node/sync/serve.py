@@ -58,8 +58,12 @@ FindTransaction = Callable[[bytes, bool], Transaction | None]
 class BlockServer:
     """Serves headers, blocks and filters of a chain. `filters` is None when they are not to be served."""
 
-    def __init__(self, chain: Chain, filters: FilterIndex | None, offload: Offload) -> None:
+    def __init__(
+        self, chain: Chain, filters: FilterIndex | None, offload: Offload, is_used_up: Callable[[int], bool]
+    ) -> None:
+        """`is_used_up`: whether no block of such a time may be given today (`-maxuploadtarget`)."""
         self._chain = chain
+        self._is_used_up = is_used_up
         self._filters = filters
         self._offload = offload
         self._continuations: dict[int, bytes] = {}
@@ -138,6 +142,8 @@ class BlockServer:
         if entry is None or not self._may_be_given(entry):
             log.debug("ignoring request for block %s from %s", item.hash[::-1].hex(), peer)
             return
+        if Permission.DOWNLOAD not in peer.permissions and self._is_used_up(entry.header.time):
+            raise Disconnect("historical block serving limit reached")
         self._check_limit(peer, entry)
         try:
             raw = await self._offload(chain.read_block_bytes, entry)

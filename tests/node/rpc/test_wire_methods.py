@@ -6,15 +6,17 @@ from typing import Any
 import pytest
 from wire import CALLER, PORT, Caller, Node, node, until
 
-from altyn.consensus.networks import REGTEST, SIGNET
+from altyn.consensus.networks import REGTEST, SIGNET, Network
 from altyn.consensus.secp256k1.libsecp import LibSecp256k1
 from altyn.node.rpc.errors import RpcError
 from altyn.node.rpc.network import SyncState, peer_form
 from altyn.node.rpc.wire import WireMethods
+from altyn.node.testnet.clock import SimulatedClock
 from altyn.node.testnet.links import Links
 from altyn.p2p.addresses import Endpoint
 from altyn.p2p.messages import Ping, Pong, Verack, Version
 from altyn.p2p.transport import Transport
+from altyn.p2p.upload import UploadTarget
 
 SECP = LibSecp256k1()
 LATENCY = 0.002
@@ -40,8 +42,9 @@ async def dialled(one: Node) -> list[Caller]:
     return callers
 
 
-def methods(one: Node) -> WireMethods:
-    return WireMethods(one.connections, REGTEST, connect_timeout=5.0)
+def methods(one: Node, network: Network = REGTEST) -> WireMethods:
+    upload = UploadTarget(0, lambda: one.connections.total_bytes_sent, 0.0)
+    return WireMethods(one.connections, network, upload, SimulatedClock(), connect_timeout=5.0)
 
 
 async def refusal(call: Awaitable[Any]) -> tuple[int, str]:
@@ -80,7 +83,7 @@ async def test_a_type_has_a_capacity(one: Node, dialled: list[Caller]) -> None:
 
 
 async def test_connections_for_tests_are_opened_on_regtest_only_and_as_asked(one: Node) -> None:
-    on_signet = WireMethods(one.connections, SIGNET, connect_timeout=5.0)
+    on_signet = methods(one, SIGNET)
     assert await refusal(on_signet.addconnection(DIALLED, "feeler", False)) == (
         -1,
         "addconnection is for regression testing (-regtest mode) only.",
