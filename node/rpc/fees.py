@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from altyn.node.mempool.fee_stats import Estimate, Range
+from altyn.node.mempool.fee_stats import BUCKETS, Estimate, Range
 from altyn.node.mempool.fees import FeeEstimator, Horizon
 from altyn.node.rpc.amounts import Amount, JsonNumber
 from altyn.node.rpc.errors import INVALID_PARAMETER, RpcError
@@ -94,7 +94,7 @@ def _raw_form(estimate: Estimate, horizon: Horizon) -> dict[str, Json]:
 def _range_form(found: Range) -> dict[str, Json]:
     return {
         "startrange": round(found.start),
-        "endrange": round(found.end),
+        "endrange": JsonNumber("1e+99") if found.end == BUCKETS[-1] else round(found.end),
         "withintarget": round(found.within_target, 2),
         "totalconfirmed": round(found.confirmed, 2),
         "inmempool": round(found.waiting, 2),
