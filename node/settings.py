@@ -47,15 +47,12 @@ ALTYN_STYLE: Mapping[str, str] = {
 """The defaults of `altyn node` and `altyn light`: regtest, with compact filters built and served."""
 
 _ACCEPTED_NAMES = """
-addresstype alertnotify allowignoredconf asmap blocknotify blockreconstructionextratxn blocksxor
-blockversion capturemessages changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints
-deprecatedrpc disablewallet fallbackfee i2pacceptincoming keypool listenonion logips loglevel
-loglevelalways logsourcelocations maxapsfee maxorphantx maxreceivebuffer maxsendbuffer maxsigcachesize
-mintxfee natpmp paytxfee peerbloomfilters printpriority rpcdoccheck settings shutdownnotify
-spendzeroconfchange startupnotify stopafterblockimport test torcontrol txconfirmtarget txreconciliation
-unsafesqlitesync upnp vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains zmqpubhashblock
-zmqpubhashblockhwm zmqpubhashtx zmqpubhashtxhwm zmqpubrawblock zmqpubrawblockhwm zmqpubrawtx zmqpubrawtxhwm
-zmqpubsequence zmqpubsequencehwm
+addresstype alertnotify allowignoredconf asmap blockreconstructionextratxn blocksxor blockversion capturemessages
+changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints deprecatedrpc disablewallet
+fallbackfee i2pacceptincoming keypool listenonion logips loglevel loglevelalways logsourcelocations maxapsfee
+maxorphantx maxreceivebuffer maxsendbuffer maxsigcachesize mintxfee natpmp paytxfee peerbloomfilters printpriority
+rpcdoccheck settings spendzeroconfchange stopafterblockimport test torcontrol txconfirmtarget txreconciliation
+unsafesqlitesync upnp vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains
 """
 ACCEPTED: frozenset[str] = frozenset(_ACCEPTED_NAMES.split())
 """Options of Core that are read and have no effect here; the log names those that were given."""
@@ -285,6 +282,34 @@ class Settings:
     rpcwhitelist: tuple[str, ...] = option((), "Methods of a user", group="RPC", value_name="user:method,...")
     rpcwhitelistdefault: bool = option(True, "Allow nothing to users without a whitelist if there is one", group="RPC")
 
+    # Notifications
+    zmqpubhashblock: tuple[str, ...] = option(
+        (), "Publish hashes of blocks by ZMQ", group="Notifications", value_name="address"
+    )
+    zmqpubhashblockhwm: int = option(1000, "Of those, so many may wait for a slow subscriber", group="Notifications")
+    zmqpubhashtx: tuple[str, ...] = option(
+        (), "Publish hashes of transactions by ZMQ", group="Notifications", value_name="address"
+    )
+    zmqpubhashtxhwm: int = option(1000, "Of those, so many may wait for a slow subscriber", group="Notifications")
+    zmqpubrawblock: tuple[str, ...] = option((), "Publish blocks by ZMQ", group="Notifications", value_name="address")
+    zmqpubrawblockhwm: int = option(1000, "Of those, so many may wait for a slow subscriber", group="Notifications")
+    zmqpubrawtx: tuple[str, ...] = option(
+        (), "Publish transactions by ZMQ", group="Notifications", value_name="address"
+    )
+    zmqpubrawtxhwm: int = option(1000, "Of those, so many may wait for a slow subscriber", group="Notifications")
+    zmqpubsequence: tuple[str, ...] = option(
+        (),
+        "Publish hashes in their order by ZMQ",
+        group="Notifications",
+        value_name="address",
+    )
+    zmqpubsequencehwm: int = option(1000, "Of those, so many may wait for a slow subscriber", group="Notifications")
+    blocknotify: str = option("", "Command for each new block; %s is its hash", group="Notifications")
+    startupnotify: str = option("", "Command for when the node is ready", group="Notifications")
+    shutdownnotify: tuple[str, ...] = option(
+        (), "Command for when the node is told to stop", group="Notifications", value_name="command"
+    )
+
     # Log and clock
     debug: tuple[str, ...] = option((), "Log category; 1 for all", group="Log", value_name="category", common=True)
     debugexclude: tuple[str, ...] = option((), "Log category to leave out", group="Log", value_name="category")
@@ -413,6 +438,18 @@ class Settings:
         if not (self.rpcallowip and self.rpcbind):
             return ("127.0.0.1", self.rpcport), ("::1", self.rpcport)
         return tuple(split_address(text, self.rpcport) for text in self.rpcbind)
+
+    @property
+    def publications(self) -> tuple[tuple[str, str, int], ...]:
+        """What is published by ZMQ: topic, address and how many messages may wait."""
+        topics = (
+            ("hashblock", self.zmqpubhashblock, self.zmqpubhashblockhwm),
+            ("hashtx", self.zmqpubhashtx, self.zmqpubhashtxhwm),
+            ("rawblock", self.zmqpubrawblock, self.zmqpubrawblockhwm),
+            ("rawtx", self.zmqpubrawtx, self.zmqpubrawtxhwm),
+            ("sequence", self.zmqpubsequence, self.zmqpubsequencehwm),
+        )
+        return tuple((topic, address, most) for topic, addresses, most in topics for address in addresses)
 
     @property
     def outgoing(self) -> tuple[str, ...] | None:

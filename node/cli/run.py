@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from enum import Enum
+
+import zmq
 
 from altyn.node.chain.progress import SyncProgress
 from altyn.node.cli.bars import bars_on_terminal
@@ -18,11 +20,13 @@ from altyn.node.full import FullNode
 from altyn.node.lifetime import NodeError, background, real_surroundings, tune_interpreter, worker_threads
 from altyn.node.light.node import LightNode
 from altyn.node.logs import LogCategories, TipLog, log_start, logging_to
+from altyn.node.notify import Commands, notify_of_blocks
 from altyn.node.options import SettingsError
 from altyn.node.rpc.auth import Users, make_cookie
 from altyn.node.rpc.control import Program
 from altyn.node.rpc.groups import full_groups, full_rest, light_groups
 from altyn.node.rpc.server import RpcServer
+from altyn.node.rpc.zmq import Publication, Publishers, ZmqMethods
 from altyn.node.settings import Settings
 from altyn.node.storage.errors import StoreError
 from altyn.node.storage.folder import DataFolder
@@ -150,11 +154,29 @@ async def _serve(settings: Settings, kind: Kind, categories: LogCategories, even
                 full.events.subscribe(SyncProgress(full.chain, clock))
                 groups = full_groups(full, server.methods, clock, program)
                 server.rest = full_rest(full, server.methods)
-                await _answer(full, groups, server, ending, lambda: ready(addresses))
+                with _publishing(full) as publications:
+                    groups.append(ZmqMethods(publications))
+                    await _answer(full, groups, server, ending, lambda: ready(addresses))
         else:
             async with LightNode.open(settings, surroundings=surroundings) as light:
                 groups = light_groups(light, server.methods, clock, program)
                 await _answer(light, groups, server, ending, lambda: ready(addresses))
+
+
+@contextmanager
+def _publishing(node: FullNode) -> Iterator[Sequence[Publication]]:
+    """Publish by ZMQ while the body runs; where an address cannot be had nothing is, which the log says (Core)."""
+    wanted = [Publication(*each) for each in node.settings.publications]
+    with ExitStack() as stack:
+        if wanted:
+            try:
+                publishers = stack.enter_context(Publishers.open(node.chain, wanted))
+            except zmq.ZMQError as error:
+                log.error("zmq: nothing is published: %s", error)
+                wanted = []
+            else:
+                stack.callback(node.events.subscribe(publishers.note))
+        yield wanted
 
 
 async def _answer(
@@ -162,13 +184,20 @@ async def _answer(
 ) -> None:
     ending.node = node
     node.events.subscribe(TipLog())
+    settings, commands = node.settings, Commands()
+    if settings.blocknotify:
+        node.events.subscribe(notify_of_blocks(node.chain, settings.blocknotify, commands))
     server.ready(groups)
     log.info("Done loading")
     ready()
+    commands.start(settings.startupnotify)
     async with background(_stop_without_starter(ending)):
         await node.run()
     log.info("Shutdown: in progress...")
+    for command in settings.shutdownnotify:
+        commands.start(command)
     await server.close()  # who called has the answer; nobody asks a node that is going
+    await commands.finish()
 
 
 async def _stop_without_starter(ending: _Ending) -> None:

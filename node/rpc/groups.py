@@ -36,6 +36,7 @@ from altyn.node.rpc.statistics import StatisticsMethods
 from altyn.node.rpc.submission import MempoolGate, PackageMethods, SendMethods
 from altyn.node.rpc.waiting import WaitingMethods
 from altyn.node.rpc.wire import WireMethods
+from altyn.node.rpc.zmq import ZmqMethods
 from altyn.node.settings import Settings
 from altyn.p2p.clock import Clock
 from altyn.p2p.connections import Connections
@@ -71,6 +72,7 @@ DECLARED: Mapping[str, Method] = {
         AddressMethods,
         ControlMethods,
         LightMethods,
+        ZmqMethods,
     )
     for method in declared_methods(group)
 }
