@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from altyn.consensus import secp256k1
-from altyn.consensus.transaction import OutPoint, TxOut
+from altyn.consensus.transaction import OutPoint, Transaction, TxOut
 from altyn.node.chain.audit import audit
 from altyn.node.full import FullNode
 from altyn.node.light.node import LightNode
@@ -26,6 +26,7 @@ from altyn.node.rpc.mining import MiningMethods
 from altyn.node.rpc.network import NetworkMethods, SyncState
 from altyn.node.rpc.proofs import ProofMethods
 from altyn.node.rpc.pruning import PruningMethods
+from altyn.node.rpc.psbt import PsbtMethods
 from altyn.node.rpc.rawtransactions import RawTransactionMethods
 from altyn.node.rpc.rest import Rest
 from altyn.node.rpc.scans import ScanMethods
@@ -62,6 +63,7 @@ DECLARED: Mapping[str, Method] = {
         MempoolMethods,
         RawTransactionMethods,
         SigningMethods,
+        PsbtMethods,
         DescriptorMethods,
         MessageMethods,
         MiningMethods,
@@ -101,6 +103,10 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
         found = ((each, mempool.coin(each) or chain.coins.get(each)) for each in outpoints)
         return {outpoint: coin.output for outpoint, coin in found if coin is not None}
 
+    def find_transaction(txid: bytes) -> Transaction | None:
+        waiting = mempool.get(txid)
+        return waiting.tx if waiting is not None else None
+
     return [
         BlockchainMethods(
             chain,
@@ -125,6 +131,7 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
         RawTransactionMethods(chain, mempool, blocks, forms, index),
         SigningMethods(node.network, node.secp, find_outputs),
         DescriptorMethods(forms, node.secp),
+        PsbtMethods(forms, node.secp, node.offload, index, find_transaction, find_outputs),
         MessageMethods(node.network, node.secp),
         MiningMethods(chain, mempool, node.templates, lambda: len(node.connections.peers)),
         GenerateMethods(mempool, node.templates, node.miner, node.secp),

@@ -58,6 +58,8 @@ def parse(text: bytes | str) -> Any:
         value = json.loads(text, parse_float=JsonNumber, parse_constant=_refuse_constant, object_pairs_hook=_object_of)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    if (b"\\ud" if isinstance(text, bytes) else "\\ud") in text.lower():  # type: ignore[operator]  # each its own kind
+        json.dumps(value, ensure_ascii=False, default=str).encode()  # refuses halves of characters, as Core does
     opened = text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
     if opened > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
         raise ValueError("nested too deeply")

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
-from altyn.consensus.encoding import EncodingError
 from altyn.node.chain.chain import Chain
 from altyn.node.mempool.double_spends import DoubleSpends
 from altyn.node.mempool.entry import MempoolEntry
@@ -277,7 +276,7 @@ class MempoolMethods:
                 take_deltas=flag("apply_fee_delta_priority", False),
                 take_unbroadcast=flag("apply_unbroadcast_set", False),
             )
-        except (OSError, EncodingError) as error:
+        except (OSError, ValueError) as error:  # no such file, or no such name of one, or not in that form
             log.warning("cannot import %s: %s", filepath, error)
             raise RpcError(MISC_ERROR, "Unable to import mempool file, see debug log for details.") from error
         return {}

@@ -349,6 +349,50 @@ DESCRIPTOR_ERRORS = [
     ("combinerawtransaction", (["00"],)),
     ("combinerawtransaction", ([SPEND],)),
 ]
+UPDATED_PSBT = (
+    "cHNidP8BAHUCAAAAASaBcTce3/KF6Tet7qSze3gADAVmy7OtZGQXE8pCFxv2AAAAAAD+////AtPf9QUAAAAAGXapFNDFmQPFusKGh2DpD9UhpGZap2"
+    "UgiKwA4fUFAAAAABepFDVF5uM7gyxHBQ8k0+65PJwDlIvHh7MuEwAAAQD9pQEBAAAAAAECiaPHHqtNIOA3G7ukzGmPopXJRjr6Ljl/hTPMti+VZ+UBA"
+    "AAAFxYAFL4Y0VKpsBIDna89p95PUzSe7LmF/////4b4qkOnHf8USIk6UwpyN+9rRgi7st0tAXHmOuxqSJC0AQAAABcWABT+Pp7xp0XpdNkCxDVZQ6vL"
+    "NL1TU/////8CAMLrCwAAAAAZdqkUhc/xCX/Z4Ai7NK9wnGIZeziXikiIrHL++E4sAAAAF6kUM5cluiHv1irHU6m80GfWx6ajnQWHAkcwRAIgJxK+IuA"
+    "nDzlPVoMR3HyppolwuAJf3TskAinwf4pfOiQCIAGLONfc0xTnNMkna9b7QPZzMlvEuqFEyADS8vAtsnZcASED0uFWdJQbrUqZY3LLh+GFbTZSYG2YVi"
+    "/jnF6efkE/IQUCSDBFAiEA0SuFLYXc2WHS9fSrZgZU327tzHlMDDPOXMMJ/7X85Y0CIGczio4OFyXBl/saiK9Z9R5E5CVbIBZ8hoQDHAXR8lkqASECI"
+    "7cr7vCWXRC+B3jv7NYfysb3mk6haTkzgHNEZPhPKrMAAAAAAAAA"
+)
+PSBT_RESULTS = [
+    ("createpsbt", ([{"txid": ONE, "vout": 0}], [{ADDRESS: "0.1"}, {"data": "99"}], 5)),
+    ("converttopsbt", (SPEND,)),
+    ("converttopsbt", ("RAW", True)),
+    ("decodepsbt", (UPDATED_PSBT,)),
+    ("analyzepsbt", (UPDATED_PSBT,)),
+    ("combinepsbt", ([UPDATED_PSBT, UPDATED_PSBT],)),
+    ("finalizepsbt", (UPDATED_PSBT,)),
+    ("utxoupdatepsbt", (UPDATED_PSBT,)),
+    ("utxoupdatepsbt", ("PSBT", [f"combo({KEY})", f"wpkh({TPUB}/*)"])),
+    ("descriptorprocesspsbt", ("PSBT", [f"combo({SECRET})"])),
+    ("descriptorprocesspsbt", ("PSBT", [f"combo({SECRET})"], "ALL", True, False)),
+    ("descriptorprocesspsbt", ("PSBT", [f"combo({SECRET})"], "DEFAULT", False)),
+    ("decodepsbt", ("SIGNED_PSBT",)),
+    ("analyzepsbt", ("PSBT",)),
+    ("analyzepsbt", ("UPDATED",)),
+    ("analyzepsbt", ("SIGNED_PSBT",)),
+    ("finalizepsbt", ("SIGNED_PSBT",)),
+    ("finalizepsbt", ("SIGNED_PSBT", False)),
+]
+PSBT_ERRORS = [
+    ("decodepsbt", ("x",)),
+    ("decodepsbt", ("cHNidP8=",)),
+    ("combinepsbt", ([],)),
+    ("combinepsbt", ([UPDATED_PSBT, "PSBT"],)),
+    ("combinepsbt", ([1],)),
+    ("joinpsbts", ([UPDATED_PSBT],)),
+    ("joinpsbts", ([UPDATED_PSBT, UPDATED_PSBT],)),
+    ("converttopsbt", ("00",)),
+    ("converttopsbt", ("RAW",)),
+    ("finalizepsbt", (5,)),
+    ("utxoupdatepsbt", ("PSBT", ["foo"])),
+    ("utxoupdatepsbt", ("PSBT", [1])),
+    ("descriptorprocesspsbt", ("PSBT", [], "X")),
+]
 P2PKH_ADDRESS = "mrCDrCybB6J1vRfbwM5hemdJz73FwDBC8r"
 MORE_RESULTS = [
     ("getblockstats", ("BLOCK",)),
@@ -472,6 +516,7 @@ RESULTS: list[tuple[str, tuple[str, ...] | tuple[Any, ...]]] = [
     ("submitheader", ("HEADER",)),
     ("combinerawtransaction", (["RAW", "RAW"],)),
     *MORE_RESULTS,
+    *PSBT_RESULTS,
     *BUILD_RESULTS,
     *SIGN_RESULTS,
     *DESCRIPTOR_RESULTS,
@@ -540,6 +585,7 @@ ERRORS: list[tuple[str, tuple[Any, ...]]] = [
     ("gettxspendingprevout", ([{"txid": "00", "vout": 0}],)),
     ("nothing", ()),
     *MORE_ERRORS,
+    *PSBT_ERRORS,
     *BUILD_ERRORS,
     *SIGN_ERRORS,
     *DESCRIPTOR_ERRORS,
@@ -559,6 +605,16 @@ def filled(contract: Contract, value: Any) -> Any:
             return contract.peer.call("getblock", contract.block, 0)
         case "HEADER":
             return contract.peer.call("getblockheader", contract.block, False)
+        case "PSBT" | "UPDATED" | "SIGNED_PSBT":
+            call = contract.peer.call
+            outputs = call("decoderawtransaction", call("getrawtransaction", contract.confirmed))["vout"]
+            paid = next(each["n"] for each in outputs if each["scriptPubKey"].get("address") == ADDRESS)
+            psbt = call("createpsbt", [{"txid": contract.confirmed, "vout": paid}], [{P2PKH_ADDRESS: "0.9"}])
+            if value == "UPDATED":
+                psbt = call("utxoupdatepsbt", psbt, [f"combo({KEY})"])
+            if value == "SIGNED_PSBT":
+                psbt = call("descriptorprocesspsbt", psbt, [f"combo({SECRET})"], "ALL", True, False)["psbt"]
+            return psbt
         case "PROOF":
             return contract.peer.call("gettxoutproof", [contract.confirmed])
         case "STRANGE_PROOF":

@@ -221,6 +221,11 @@ def solve(
     return solution
 
 
+def learn(script_pubkey: bytes, data: InputData, keyring: Keyring, secp: Secp256k1) -> Solution:
+    """Add to `data` what the keyring knows of scripts and keys behind `script_pubkey`, and return what is missing."""
+    return _Solver(data, keyring, None, secp).solve(script_pubkey)
+
+
 class _Solver:
     def __init__(self, data: InputData, keyring: Keyring, signer: InputSigner | None, secp: Secp256k1) -> None:
         self._data = data
@@ -307,6 +312,9 @@ class _Solver:
         signature = data.signatures.get(public_key, b"")
         if signature:
             return signature
+        origin = self._keyring.origins.get(public_key)
+        if origin is not None:
+            data.origins.setdefault(public_key, origin)
         secret = self._keyring.secrets.get(public_key)
         usable = version is BASE or len(public_key) == _COMPRESSED
         if secret is not None and usable and self._signer is not None:
@@ -324,6 +332,7 @@ class _Solver:
             data.merkle_root = data.merkle_root or made.root
             for leaf, control in made.leaves(self._secp):
                 data.leaves.setdefault(leaf, set()).add(control)
+        self._note_origin(data.internal_key, None)
         if not data.taproot_signature:
             data.taproot_signature = self._schnorr(data.internal_key, None, data.merkle_root) or self._schnorr(
                 output_key, None, None
@@ -356,7 +365,15 @@ class _Solver:
             signatures.append(signature)
         return signatures[::-1] if held == required else None
 
+    def _note_origin(self, key: bytes, leaf_hash: bytes | None) -> None:
+        """Remember where a 32-byte key comes from, and that a leaf uses it."""
+        origin = self._keyring.x_only_origin(key)
+        if origin is not None:
+            hashes, _ = self._data.taproot_origins.get(key, (frozenset(), origin))
+            self._data.taproot_origins[key] = hashes | ({leaf_hash} if leaf_hash else frozenset()), origin
+
     def _leaf_signature(self, key: bytes, leaf_hash: bytes) -> bytes:
+        self._note_origin(key, leaf_hash)
         signature = self._data.leaf_signatures.get((key, leaf_hash), b"") or self._schnorr(key, leaf_hash, None)
         if signature:
             self._data.leaf_signatures[key, leaf_hash] = signature

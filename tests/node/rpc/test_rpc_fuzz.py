@@ -17,6 +17,10 @@ async def test_no_argument_whatever_gets_anything_but_an_answer_or_a_refusal(rpc
     calls.names = [name for name in calls.names if name in served]
     for _ in range(3000):
         name, params = calls.call()
+        try:
+            given = parse(dump(params))
+        except ValueError:  # half a character
+            continue
         with contextlib.suppress(RpcError):
-            dump(await rpc.methods.call(name, parse(dump(params))))
+            dump(await rpc.methods.call(name, given))
     assert await rpc.call("getblockcount") >= 0

@@ -26,6 +26,7 @@ help stop
 createmultisig createrawtransaction generateblock generatetodescriptor getmininginfo getnetworkhashps scantxoutset
 scanblocks signrawtransactionwithkey combinerawtransaction submitheader deriveaddresses getdescriptorinfo
 echo echojson getblockstats getchaintxstats getdifficulty getrpcinfo gettxoutproof verifytxoutproof logging
+createpsbt converttopsbt decodepsbt analyzepsbt combinepsbt joinpsbts finalizepsbt utxoupdatepsbt descriptorprocesspsbt
 mockscheduler signmessagewithprivkey verifymessage verifychain waitforblock waitforblockheight waitfornewblock
 """
 

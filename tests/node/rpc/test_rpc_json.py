@@ -97,3 +97,10 @@ def test_nesting_is_read_as_deep_as_it_can_be_written_and_no_deeper(form: str) -
         with pytest.raises(ValueError, match="nested too deeply"):
             parse(text.encode())
     assert len(parse("[" + "[]," * 1000 + "[]]")) == 1001
+
+
+def test_half_a_character_is_no_json() -> None:
+    for text in ('"\\ud800"', '{"\\uDC00": 1}', '["\\ud800x"]', b'"\\ud800"'):
+        with pytest.raises(ValueError, match="surrogates"):
+            parse(text)
+    assert parse('"\\ud83d\\ude00"') == "😀"
