@@ -7,8 +7,17 @@ from typing import Any
 from altyn.node.rpc.groups import DECLARED
 from altyn.node.rpc.method import Array, Coins, Flag, Hash, Method, Number, Object, Parameter, Text, Verbosity
 
-UNSAFE = {"stop", "generatetoaddress", "generatetodescriptor", "generateblock", "setmocktime", "getblocktemplate"}
-"""Methods that end the node, take long, or wait for something that does not come."""
+UNSAFE = {
+    "stop",
+    "generatetoaddress",
+    "generatetodescriptor",
+    "generateblock",
+    "setmocktime",
+    "getblocktemplate",
+    "addnode",
+    "addconnection",
+}
+"""Methods that end the node, take long, wait for something that does not come, or call other machines."""
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 KEY = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
 SECRET = "cMahea7zqjxrtgAbB7LSGbcQUr1uX1ojuat9jZodMN87JcbXMTcA"

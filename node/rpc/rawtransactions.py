@@ -1,9 +1,11 @@
 """Methods that show transactions, scripts and addresses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Protocol
 
 from altyn.consensus.hashes import hash160
+from altyn.consensus.limits import MAX_BLOCK_SERIALIZED_SIZE
 from altyn.consensus.script.addresses import AddressError, decode_address, encode_address
 from altyn.consensus.script.opcodes import OP_CHECKSIGADD, OP_SUCCESSES, script_operations
 from altyn.consensus.script.templates import (
@@ -19,11 +21,13 @@ from altyn.consensus.transaction import Coin, Transaction
 from altyn.node.chain.chain import Chain
 from altyn.node.chain.tree import Entry
 from altyn.node.mempool.pool import Mempool
+from altyn.node.offload import Offload
 from altyn.node.rpc.blockchain import BlockSource
 from altyn.node.rpc.build import Inputs, LockTime, OutputsArgument, Replaceable, build_transaction
 from altyn.node.rpc.errors import (
     DESERIALIZATION_ERROR,
     INVALID_ADDRESS_OR_KEY,
+    INVALID_PARAMETER,
     MISC_ERROR,
     RpcError,
 )
@@ -41,6 +45,8 @@ _WRAPPABLE = {
     "witness_v0_scripthash",
 }
 _COMPRESSED_KEY_SIZE = 33
+_LONG = 100_000
+"""Characters of hex from which on decoding is done on a thread: some milliseconds of work."""
 
 
 class TransactionLookup(Protocol):
@@ -55,9 +61,16 @@ class RawTransactionMethods:
     """Transactions by id and by their hex; scripts and addresses."""
 
     def __init__(
-        self, chain: Chain, mempool: Mempool, source: BlockSource, forms: Forms, index: TransactionLookup | None
+        self,
+        chain: Chain,
+        mempool: Mempool,
+        source: BlockSource,
+        forms: Forms,
+        index: TransactionLookup | None,
+        offload: Offload,
     ) -> None:
         """`index` is None unless -txindex."""
+        self._offload = offload
         self._chain = chain
         self._mempool = mempool
         self._source = source
@@ -166,7 +179,7 @@ class RawTransactionMethods:
         result="An object: txid, hash, version, size, vsize, weight, locktime, vin, vout",
         example='"hexstring"',
     )
-    def decoderawtransaction(
+    async def decoderawtransaction(
         self,
         hexstring: Annotated[str, Text("The transaction hex string")],
         iswitness: Annotated[
@@ -178,10 +191,19 @@ class RawTransactionMethods:
         ] = None,
     ) -> Json:
         """Return a JSON object representing the serialized, hex-encoded transaction."""
-        tx = decode_transaction(hexstring, try_no_witness=iswitness is not True, try_witness=iswitness is not False)
+        return await self._at_leisure(
+            hexstring, partial(self._decode, hexstring, iswitness is not True, iswitness is not False)
+        )
+
+    def _decode(self, text: str, try_no_witness: bool, try_witness: bool) -> Json:
+        tx = decode_transaction(text, try_no_witness=try_no_witness, try_witness=try_witness)
         if tx is None:
             raise RpcError(DESERIALIZATION_ERROR, "TX decode failed")
         return self._forms.transaction(tx, with_hex=False)
+
+    async def _at_leisure(self, text: str, work: Callable[[], Json]) -> Json:
+        """Do what takes long for a long `text` on a thread, which gives way to everything else."""
+        return work() if len(text) < _LONG else await self._offload(work)
 
     @method(
         "Rawtransactions",
@@ -190,9 +212,12 @@ class RawTransactionMethods:
         segwit (the witness script wrapping this one: asm, hex, type, address, desc, p2sh-segwit)""",
         example='"hexstring"',
     )
-    def decodescript(self, hexstring: Annotated[str, Text("the hex-encoded script")]) -> Json:
-        """Decode a hex-encoded script."""
-        return decode_script(hex_from_json(hexstring, "argument"), self._forms)
+    async def decodescript(self, hexstring: Annotated[str, Text("the hex-encoded script")]) -> Json:
+        """Decode a hex-encoded script, which may be as long as a block can hold."""
+        script = hex_from_json(hexstring, "argument")
+        if len(script) > MAX_BLOCK_SERIALIZED_SIZE:
+            raise RpcError(INVALID_PARAMETER, f"Script is longer than a block, {MAX_BLOCK_SERIALIZED_SIZE} bytes")
+        return await self._at_leisure(hexstring, partial(decode_script, script, self._forms))
 
     @method(
         "Util",
@@ -247,7 +272,7 @@ def describe_address(script: bytes) -> dict[str, Json]:
 
 def _can_wrap(script: bytes, template: Template) -> bool:
     """Whether a script makes sense inside P2SH (Core: decodescript)."""
-    if template.kind not in _WRAPPABLE or not has_valid_operations(script) or is_unspendable(script):
+    if template.kind not in _WRAPPABLE or is_unspendable(script) or not has_valid_operations(script):
         return False
     return not any(opcode == OP_CHECKSIGADD or opcode in OP_SUCCESSES for opcode, _, _ in script_operations(script))
 

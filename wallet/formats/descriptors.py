@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import xor
 from typing import TypeAlias
 
 from altyn.consensus.hashes import hash160
@@ -24,6 +26,10 @@ _MAX_TREE_DEPTH = 128
 _INPUT = "0123456789()[],'/*abcdefgh@:$%{}IJKLMNOPQRSTUVWXYZ&+-.;<=>?!^_|~ijklmnopqrstuvwxyzABCDEFGH`#\"\\ "
 _OUTPUT = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _GENERATORS = (0xF5DEE51989, 0xA9FDCA3312, 0x1BAB10E32D, 0x3706B1677A, 0x644D626FFD)
+_REDUCTIONS = [
+    reduce(xor, (generator for bit, generator in enumerate(_GENERATORS) if top >> bit & 1), 0) for top in range(32)
+]
+"""What the five bits that leave the residue at the top change in it."""
 
 
 def checksum(text: str) -> str:
@@ -43,11 +49,7 @@ def checksum(text: str) -> str:
         values.append(group)
     residue = 1
     for value in (*values, *bytes(8)):
-        top = residue >> 35
-        residue = (residue & 0x7FFFFFFFF) << 5 ^ value
-        for bit, generator in enumerate(_GENERATORS):
-            if top >> bit & 1:
-                residue ^= generator
+        residue = (residue & 0x7FFFFFFFF) << 5 ^ value ^ _REDUCTIONS[residue >> 35]
     residue ^= 1
     return "".join(_OUTPUT[residue >> 5 * (7 - place) & 31] for place in range(8))
 
