@@ -279,6 +279,8 @@ class Settings:
     rpcworkqueue: int = option(64, "Calls waiting", group="RPC")
     rpcservertimeout: int = option(30, "Limit for a request, seconds", group="RPC")
     rest: bool = option(False, "Serve blocks, transactions and coins under /rest/, without a password", group="RPC")
+    metrics: bool = option(False, "Serve figures for Prometheus under /metrics, without a password", group="RPC")
+    eventstream: bool = option(False, "Serve events under /events, without a password", group="RPC")
     rpcwhitelist: tuple[str, ...] = option((), "Methods of a user", group="RPC", value_name="user:method,...")
     rpcwhitelistdefault: bool = option(True, "Allow nothing to users without a whitelist if there is one", group="RPC")
 

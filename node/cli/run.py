@@ -25,7 +25,9 @@ from altyn.node.options import SettingsError
 from altyn.node.rpc.auth import Users, make_cookie
 from altyn.node.rpc.control import Program
 from altyn.node.rpc.groups import full_groups, full_rest, light_groups
+from altyn.node.rpc.metrics import NodeMetrics
 from altyn.node.rpc.server import RpcServer
+from altyn.node.rpc.stream import EventStream
 from altyn.node.rpc.zmq import Publication, Publishers, ZmqMethods
 from altyn.node.settings import Settings
 from altyn.node.storage.errors import StoreError
@@ -154,6 +156,8 @@ async def _serve(settings: Settings, kind: Kind, categories: LogCategories, even
                 full.events.subscribe(SyncProgress(full.chain, clock))
                 groups = full_groups(full, server.methods, clock, program)
                 server.rest = full_rest(full, server.methods)
+                server.metrics = NodeMetrics(full.chain, full.mempool, full.connections, server.methods)
+                server.stream = EventStream(full.events)
                 with _publishing(full) as publications:
                     groups.append(ZmqMethods(publications))
                     await _answer(full, groups, server, ending, lambda: ready(addresses))
@@ -216,7 +220,15 @@ async def _rpc(settings: Settings) -> AsyncIterator[tuple[RpcServer, list[tuple[
         work_queue=settings.rpcworkqueue,
         timeout=float(settings.rpcservertimeout),
         allowed=settings.rpcallowip,
-        serves_rest=settings.rest,
+        open_paths={
+            path
+            for path, is_served in (
+                ("rest", settings.rest),
+                ("metrics", settings.metrics),
+                ("events", settings.eventstream),
+            )
+            if is_served
+        },
     )
     if not settings.server:
         yield server, []

@@ -13,6 +13,7 @@ import inspect
 import json
 import time
 import typing
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
@@ -368,6 +369,8 @@ class MethodTable:
     def __init__(self, groups: Sequence[object] = ()) -> None:
         self._methods: dict[str, tuple[Method, Callable[..., Any]]] = {}
         self._running: dict[object, tuple[str, float]] = {}
+        self.answered: Counter[str] = Counter()
+        """How often each method was called, refusals included."""
         for group in groups:
             self.add(group)
 
@@ -396,6 +399,7 @@ class MethodTable:
             return await answer if inspect.isawaitable(answer) else answer
         finally:
             del self._running[call]
+            self.answered[name] += 1
 
     def running(self) -> list[tuple[str, float]]:
         """Return the calls that are being answered: name and seconds since each came."""

@@ -1,14 +1,16 @@
 """The HTTP server: JSON-RPC 1.0, 1.1 and 2.0, single requests and batches, as bitcoind answers them."""
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import http_exceptions, web
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from altyn.node.options import SettingsError
 from altyn.node.rpc.auth import Users
@@ -23,7 +25,9 @@ from altyn.node.rpc.errors import (
 )
 from altyn.node.rpc.json_text import dump, dump_in_pieces, parse
 from altyn.node.rpc.method import Json, MethodTable
+from altyn.node.rpc.metrics import NodeMetrics
 from altyn.node.rpc.rest import Refusal, Rest
+from altyn.node.rpc.stream import EventStream, TooManyClients
 from altyn.node.writer import WriterStopped
 
 log = logging.getLogger(__name__)
@@ -100,12 +104,17 @@ class RpcServer:
         work_queue: int = 64,
         timeout: float = 30.0,
         allowed: Sequence[str] = (),
-        serves_rest: bool = False,
+        open_paths: Collection[str] = (),
     ) -> None:
-        """Work on `threads` calls at once while `work_queue` wait; `timeout` in seconds. Raises SettingsError."""
+        """Work on `threads` calls at once while `work_queue` wait; `timeout` in seconds.
+
+        `open_paths` are those served without a password: "rest", "metrics", "events". Raises SettingsError.
+        """
         self.rest: Rest | None = None
-        """What answers under /rest/ if it is served, from the end of the start on."""
-        self._serves_rest = serves_rest
+        """What answers under /rest/, from the end of the start on; so do the next two."""
+        self.metrics: NodeMetrics | None = None
+        self.stream: EventStream | None = None
+        self._open_paths = open_paths
         self.methods = MethodTable()
         self._users = users
         self._slots = asyncio.Semaphore(max(threads, 1))
@@ -130,8 +139,12 @@ class RpcServer:
         """Listen on the addresses, at least one of which must be free; return those in use. Raises OSError."""
         application = web.Application(client_max_size=MAX_BODY)
         application.router.add_route("*", "/", self._handle)
-        if self._serves_rest:
+        if "rest" in self._open_paths:
             application.router.add_route("*", "/rest/{target:.*}", self._handle_rest)
+        if "metrics" in self._open_paths:
+            application.router.add_get("/metrics", self._handle_metrics)
+        if "events" in self._open_paths:
+            application.router.add_get("/events", self._handle_events)
         runner = self._runner = web.AppRunner(
             application,
             access_log=None,
@@ -200,10 +213,37 @@ class RpcServer:
             return web.Response(status=400)
         return await self._work(lambda: self._answer_rest(http.raw_path.removeprefix("/rest/"), body))
 
+    async def _handle_metrics(self, http: web.Request) -> web.StreamResponse:
+        if not self._is_allowed(http.remote):
+            return web.Response(status=403)
+        if self.metrics is None:
+            return self._not_yet()
+        return web.Response(body=self.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _handle_events(self, http: web.Request) -> web.StreamResponse:
+        if not self._is_allowed(http.remote):
+            return web.Response(status=403)
+        if self.stream is None:
+            return self._not_yet()
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        try:
+            async with contextlib.aclosing(self.stream.listen()) as events:
+                async for text in events:
+                    if not response.prepared:
+                        await response.prepare(http)
+                    await response.write(text)
+        except TooManyClients:
+            return web.Response(status=503, text="Too many listen already")
+        except ConnectionError:
+            pass  # the client is gone
+        return response
+
+    def _not_yet(self) -> web.Response:
+        return web.Response(status=503, text=f"Service temporarily unavailable: {self._warmup}\r\n")
+
     async def _answer_rest(self, target: str, body: bytes) -> web.StreamResponse:
         if self.rest is None:
-            text = f"Service temporarily unavailable: {self._warmup}\r\n"
-            return web.Response(status=503, text=text)
+            return self._not_yet()
         try:
             form, content = await self.rest.answer(target, body)
             if form == "json":

@@ -93,7 +93,7 @@ async def test_a_node_without_indexes_says_so(tmp_path: Path) -> None:
 
 @pytest.fixture
 async def url(rpc: Rpc, rest: Rest) -> AsyncIterator[str]:
-    server = RpcServer(Users(), serves_rest=True)
+    server = RpcServer(Users(), open_paths={"rest"})
     (port,) = free_ports(1)
     await server.listen([("127.0.0.1", port)])
     server.rest = rest
@@ -120,7 +120,7 @@ async def test_resources_are_served_without_a_password(rpc: Rpc, url: str) -> No
 
 async def test_a_node_that_starts_asks_for_patience_and_one_without_rest_has_nothing() -> None:
     ports = free_ports(2)
-    servers = [RpcServer(Users(), serves_rest=serves) for serves in (True, False)]
+    servers = [RpcServer(Users(), open_paths=paths) for paths in ({"rest"}, ())]
     for server, port in zip(servers, ports, strict=True):
         await server.listen([("127.0.0.1", port)])
         server.warm_up("Loading block index…")
