@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 from core_framework import ARGUMENTS, CONFIG
 from node_processes import until
 
@@ -218,3 +220,33 @@ def test_the_client_prints_and_exits_as_bitcoin_cli(daemon: Daemon) -> None:
     assert shown == daemon.call("getblockchaininfo")
     assert cli(daemon, "stop") == (0, "Altyn stopping\n", "")
     assert daemon.ends() == (0, "")
+
+
+def test_a_daemon_runs_the_commands_of_its_user_and_publishes_blocks(daemon: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "blocks").mkdir()
+    (port,) = free_ports(1)
+    address = f"tcp://127.0.0.1:{port}"
+    daemon.start(
+        f"-startupnotify=echo started > {tmp_path}/start",
+        f"-blocknotify=echo x > {tmp_path}/blocks/%s",
+        f"-shutdownnotify=echo one > {tmp_path}/end1",
+        f"-shutdownnotify=echo two > {tmp_path}/end2",
+        f"-zmqpubhashblock={address}",
+        "-zmqpubhashblockhwm=7",
+    )
+    assert daemon.call("getzmqnotifications") == [{"type": "pubhashblock", "address": address, "hwm": 7}]
+    with zmq.Context() as context, context.socket(zmq.SUB) as socket_:
+        socket_.subscribe(b"hashblock")
+        socket_.connect(address)
+        time.sleep(0.3)  # ZMQ does not say when a subscription has arrived
+        hashes = daemon.call("generatetoaddress", 3, ADDRESS)
+        assert [socket_.recv_multipart()[1].hex() for _ in hashes] == hashes
+    until(lambda: {path.name for path in (tmp_path / "blocks").iterdir()} == set(hashes))
+    assert daemon.stop() == (0, "")
+    assert [(tmp_path / name).read_text() for name in ("start", "end1", "end2")] == ["started\n", "one\n", "two\n"]
+
+
+def test_an_address_that_cannot_be_published_at_does_not_keep_a_daemon_from_starting(daemon: Daemon) -> None:
+    daemon.start("-zmqpubrawtx=foo", "-zmqpubhashtx=bar")
+    assert daemon.call("getzmqnotifications") == []
+    assert daemon.stop() == (0, "")
