@@ -8,6 +8,7 @@ from typing import Annotated, Protocol
 
 from altyn.consensus.networks import Network
 from altyn.node.events import Events, SchedulerForwarded
+from altyn.node.memory import Heap, heap, heap_report
 from altyn.node.rpc.errors import INVALID_PARAMETER, MISC_ERROR, RpcError
 from altyn.node.rpc.method import HIDDEN, Array, Json, MethodTable, Number, Parameter, Text, expect_type, method
 
@@ -115,6 +116,40 @@ class ControlMethods:
         """Returns details of the RPC server."""
         running = [{"method": name, "duration": int(seconds * 1e6)} for name, seconds in self._methods.running()]
         return {"active_commands": running, "logpath": str(self._program.log_path)}
+
+    @method(
+        "Control",
+        result="""
+        stats: { "locked" : an object with used, free, total, locked, chunks_used, chunks_free },
+          in bytes and pieces, of the memory that the C library manages; none of it is locked
+        mallocinfo: "<malloc version=\\"1\\">...", the state of the heap in detail""",
+        example=("", "mallocinfo"),
+    )
+    def getmemoryinfo(
+        self,
+        mode: Annotated[
+            str, Text('"stats" for general figures, "mallocinfo" for an XML report (glibc only)')
+        ] = "stats",
+    ) -> Json:
+        """Returns an object containing information about memory usage."""
+        if mode == "mallocinfo":
+            report = heap_report()
+            if report is None:
+                raise RpcError(INVALID_PARAMETER, "mallocinfo mode not available")
+            return report
+        if mode != "stats":
+            raise RpcError(INVALID_PARAMETER, f"unknown mode {mode}")
+        found = heap() or Heap(0, 0, 0, 0)
+        return {
+            "locked": {
+                "used": found.used,
+                "free": found.free,
+                "total": found.used + found.free,
+                "locked": 0,
+                "chunks_used": found.chunks_used,
+                "chunks_free": found.chunks_free,
+            }
+        }
 
     @method(
         "Control",

@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TypeVar
 
 from altyn.node.rpc.amounts import JsonNumber, amount_from_json
 from altyn.node.rpc.errors import INVALID_PARAMETER, METHOD_NOT_FOUND, MISC_ERROR, TYPE_ERROR, RpcError
-from altyn.node.rpc.json_text import dump
+from altyn.node.rpc.json_text import dump, fields
 
 Json = Any
 """What JSON can say, with `Amount` for coins and `JsonNumber` for numbers that are not whole."""
@@ -273,6 +273,10 @@ class Method:
         if isinstance(params, list):
             return params
         named = dict(params)
+        if len(fields(params)) != len(named):
+            names = [name for name, _ in fields(params)]
+            twice = next(name for place, name in enumerate(names) if name in names[:place])
+            raise RpcError(INVALID_PARAMETER, f"Parameter {twice} specified multiple times")
         placed: list[Json] = []
         holes = initial_holes = 0
         first_named = ""

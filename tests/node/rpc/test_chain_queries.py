@@ -1,12 +1,15 @@
 import asyncio
 from pathlib import Path
 
+import pytest
 from builders import coin, spend
 from rpc_node import ADDRESS, Rpc, funded, refusal, rpc_node
 
 from altyn.consensus.block import Block
 from altyn.consensus.transaction import Coin, OutPoint, TxOut
 from altyn.node.chain.tree import Entry
+from altyn.node.rpc.errors import RpcError
+from altyn.node.rpc.json_text import parse
 from altyn.node.rpc.statistics import block_statistics
 from altyn.node.storage.layout import encode_coin
 
@@ -102,3 +105,16 @@ async def test_log_categories_can_be_turned_on_and_off(rpc: Rpc) -> None:
     after = await rpc.call("logging", ["net"], ["net", "mempool"])
     assert (after["net"], after["mempool"], after["rpc"]) == (False, False, True)
     assert await refusal(rpc, "logging", ["moon"]) == (-8, "unknown logging category moon")
+
+
+async def test_memory_is_counted_as_the_c_library_counts_it(rpc: Rpc) -> None:
+    locked = (await rpc.call("getmemoryinfo"))["locked"]
+    assert locked["used"] > 0
+    assert locked["used"] + locked["free"] == locked["total"]
+    assert (await rpc.call("getmemoryinfo", "mallocinfo")).startswith("<malloc version")
+    assert await refusal(rpc, "getmemoryinfo", "moon") == (-8, "unknown mode moon")
+
+
+async def test_a_named_argument_that_comes_twice_is_refused(rpc: Rpc) -> None:
+    with pytest.raises(RpcError, match="Parameter height specified multiple times"):
+        await rpc.methods.call("getblockhash", parse('{"height": 0, "height": 1}'))

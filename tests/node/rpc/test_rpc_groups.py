@@ -27,7 +27,8 @@ createmultisig createrawtransaction generateblock generatetodescriptor getmining
 scanblocks signrawtransactionwithkey combinerawtransaction submitheader deriveaddresses getdescriptorinfo
 echo echojson getblockstats getchaintxstats getdifficulty getrpcinfo gettxoutproof verifytxoutproof logging
 createpsbt converttopsbt decodepsbt analyzepsbt combinepsbt joinpsbts finalizepsbt utxoupdatepsbt descriptorprocesspsbt
-mockscheduler signmessagewithprivkey verifymessage verifychain waitforblock waitforblockheight waitfornewblock
+mockscheduler getmemoryinfo signmessagewithprivkey verifymessage verifychain waitforblock waitforblockheight
+waitfornewblock
 """
 
 
