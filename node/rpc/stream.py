@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from altyn.node.events import BlockConnected, BlockDisconnected, Events, TipChanged
+from altyn.node.mempool.double_spends import DoubleSpendSeen
 from altyn.node.mempool.entry import TransactionAdded, TransactionRemoved
 from altyn.node.rpc.amounts import Amount
 from altyn.node.rpc.json_forms import display
@@ -40,6 +41,14 @@ def describe(event: object) -> tuple[str, Json] | None:
             }
         case TransactionRemoved(entry=entry, reason=reason):
             return "removed", {"txid": display(entry.txid), "reason": reason.value}
+        case DoubleSpendSeen(double_spend=attempt):
+            return "doublespend", {
+                "outpoint": {"txid": display(attempt.outpoint.txid), "vout": attempt.outpoint.vout},
+                "first": display(attempt.first),
+                "rival": display(attempt.rival),
+                "time": attempt.time,
+                "replaced": attempt.replaced,
+            }
     return None
 
 

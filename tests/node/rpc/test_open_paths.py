@@ -67,6 +67,22 @@ async def test_a_listener_hears_what_happens(rpc: Rpc, url: str) -> None:
     assert heard[2][1] == {"hash": block, "height": 102, "transactions": 2}
 
 
+async def test_a_listener_is_warned_of_a_double_spend(rpc: Rpc, url: str) -> None:
+    reward = coin(await funded(rpc))
+    first, rival = spend(reward, fee=1000), spend(reward, fee=50_000)
+    await rpc.call("sendrawtransaction", first.raw.hex())
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/events") as answer:
+        await answer.content.readuntil(b"\n\n")
+        await rpc.call("sendrawtransaction", rival.raw.hex())
+        heard = b""
+        async with asyncio.timeout(10):
+            while not heard.startswith(b"event: doublespend"):
+                heard = await answer.content.readuntil(b"\n\n")
+    told = json.loads(heard.partition(b"data: ")[2])
+    assert (told["first"], told["rival"]) == (first.txid[::-1].hex(), rival.txid[::-1].hex())
+    assert told["outpoint"] == {"txid": reward.outpoint.txid[::-1].hex(), "vout": 0}
+
+
 async def test_a_listener_that_does_not_listen_is_dropped(rpc: Rpc, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "MOST_WAITING", 3)
     events = Events()
