@@ -278,25 +278,31 @@ class Settings:
     rpcthreads: int = option(16, "Calls worked on at once", group="RPC")
     rpcworkqueue: int = option(64, "Calls waiting", group="RPC")
     rpcservertimeout: int = option(30, "Limit for a request, seconds", group="RPC")
-    rest: bool = option(False, "Serve blocks, transactions and coins under /rest/, without a password", group="RPC")
-    metrics: bool = option(False, "Serve figures for Prometheus under /metrics, without a password", group="RPC")
-    eventstream: bool = option(False, "Serve events under /events, without a password", group="RPC")
+    rest: bool = option(
+        False, "Serve blocks, transactions and coins under /rest/, without a password", group="RPC", common=True
+    )
+    metrics: bool = option(
+        False, "Serve figures for Prometheus under /metrics, without a password", group="RPC", common=True
+    )
+    eventstream: bool = option(False, "Serve events under /events, without a password", group="RPC", common=True)
     rpcwhitelist: tuple[str, ...] = option((), "Methods of a user", group="RPC", value_name="user:method,...")
     rpcwhitelistdefault: bool = option(True, "Allow nothing to users without a whitelist if there is one", group="RPC")
 
     # Notifications
     zmqpubhashblock: tuple[str, ...] = option(
-        (), "Publish hashes of blocks by ZMQ", group="Notifications", value_name="address"
+        (), "Publish hashes of blocks by ZMQ", group="Notifications", value_name="address", common=True
     )
     zmqpubhashblockhwm: int = option(1000, "Of those, so many may wait for a slow subscriber", group="Notifications")
     zmqpubhashtx: tuple[str, ...] = option(
-        (), "Publish hashes of transactions by ZMQ", group="Notifications", value_name="address"
+        (), "Publish hashes of transactions by ZMQ", group="Notifications", value_name="address", common=True
     )
     zmqpubhashtxhwm: int = option(1000, "Of those, so many may wait for a slow subscriber", group="Notifications")
-    zmqpubrawblock: tuple[str, ...] = option((), "Publish blocks by ZMQ", group="Notifications", value_name="address")
+    zmqpubrawblock: tuple[str, ...] = option(
+        (), "Publish blocks by ZMQ", group="Notifications", value_name="address", common=True
+    )
     zmqpubrawblockhwm: int = option(1000, "Of those, so many may wait for a slow subscriber", group="Notifications")
     zmqpubrawtx: tuple[str, ...] = option(
-        (), "Publish transactions by ZMQ", group="Notifications", value_name="address"
+        (), "Publish transactions by ZMQ", group="Notifications", value_name="address", common=True
     )
     zmqpubrawtxhwm: int = option(1000, "Of those, so many may wait for a slow subscriber", group="Notifications")
     zmqpubsequence: tuple[str, ...] = option(
