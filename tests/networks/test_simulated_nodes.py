@@ -436,6 +436,20 @@ async def test_blocks_are_served_with_and_without_witnesses(world: World, drawin
     assert answers[1].block.raw == block.raw  # type: ignore[attr-defined]
 
 
+async def test_nodes_that_encrypt_agree_in_simulated_time_and_every_time_alike(world: World) -> None:
+    runs = []
+    for _ in range(2):
+        async with SimulatedNetwork.open(seed=5) as network:
+            one, other = [await network.add_node(v2transport=True) for _ in range(2)]
+            link = network.link(one, other)
+            await one.mine(20)
+            await network.agree(one, other, within=60)
+            [peer] = other.node.connections.peers.values()
+            runs.append((peer.transport_name, peer.session_id, link.carried_bytes))
+    assert runs[0] == runs[1]
+    assert runs[0][0] == "v2"
+
+
 async def test_what_is_not_there_is_not_found(world: World, drawing: Drawing) -> None:
     item = Inventory(InventoryType.WTX, b"\x01" * 32)
     script = await asked(world, drawing, GetData((item,)))
