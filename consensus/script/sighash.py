@@ -1,17 +1,14 @@
 """What signatures sign: the three digests, and what of them is the same for all inputs of a transaction."""
 
+import hashlib
 import struct
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 from altyn.consensus.encoding import compact_size, var_bytes
 from altyn.consensus.script.errors import ScriptError
 from altyn.consensus.script.opcodes import OP_CODESEPARATOR, push, script_operations
 from altyn.consensus.transaction import Transaction, TxOut
-
-if TYPE_CHECKING:
-    from hashlib import _Hash  # a name of the stubs alone
 
 SIGHASH_DEFAULT = 0
 """All, in taproot, without a byte behind the signature."""
@@ -57,7 +54,7 @@ class SighashCache:
         self._outputs: tuple[bytes, bytes] | None = None
         self._blank: tuple[bytes, bytes, bytes] | None = None
         self._head_v0: tuple[bytes, bytes, bytes] | None = None
-        self._prefixes: dict[int, _Hash] = {}
+        self._prefixes: dict[int, hashlib._Hash] = {}
         self._taproot: tuple[bytes, bytes] | None = None
 
     # Before segwit
@@ -198,7 +195,7 @@ class SighashCache:
         hasher.update(b"".join(rest))
         return hasher.digest()
 
-    def _make_prefix(self, hash_type: int) -> "_Hash":
+    def _make_prefix(self, hash_type: int) -> "hashlib._Hash":
         """Return the hash in progress up to the part that differs between inputs."""
         raw = self.tx.raw
         inputs_part, outputs_part = self._taproot or self._make_taproot()

@@ -6,6 +6,8 @@ from typing import NamedTuple
 from altyn.consensus.hashes import hash160, sha256
 from altyn.consensus.script.errors import ScriptError
 from altyn.consensus.script.opcodes import (
+    MAX_PUBKEYS_PER_MULTISIG,
+    MAX_SCRIPT_SIZE,
     OP_0,
     OP_1,
     OP_16,
@@ -21,7 +23,6 @@ from altyn.consensus.script.opcodes import (
     script_operations,
 )
 
-MAX_PUBKEYS_PER_MULTISIG = 20
 ANCHOR_PROGRAM = bytes.fromhex("4e73")
 """The two bytes of a pay-to-anchor output, witness version 1 (Core: CScript::IsPayToAnchor)."""
 
@@ -56,7 +57,7 @@ def classify(script_pubkey: bytes) -> Template:
     witness = witness_program(script_pubkey)
     if witness is not None:
         return _classify_witness(*witness)
-    if script_pubkey[:1] == bytes((OP_RETURN,)) and is_push_only(script_pubkey[1:]):
+    if script_pubkey[:1] == _RETURN and is_push_only(script_pubkey[1:]):
         return Template("nulldata")
     if len(script_pubkey) in {35, 67} and script_pubkey[-1] == OP_CHECKSIG:
         key = script_pubkey[1:-1]
@@ -95,7 +96,7 @@ def _classify_multisig(script: bytes) -> Template | None:
     (first, first_push, _), *middle, (last, last_push, _), (end, _, _) = operations
     required = _small_number(first, first_push)
     count = _small_number(last, last_push)
-    keys = tuple(push or b"" for _, push, _ in middle)
+    keys = tuple(pushed or b"" for _, pushed, _ in middle)
     if end != OP_CHECKMULTISIG or required is None or count is None or not all(map(has_public_key_size, keys)):
         return None
     if not 1 <= required <= count <= MAX_PUBKEYS_PER_MULTISIG or count != len(keys):
@@ -103,12 +104,12 @@ def _classify_multisig(script: bytes) -> Template | None:
     return Template("multisig", keys, required=required)
 
 
-def _small_number(opcode: int, push: bytes | None) -> int | None:
+def _small_number(opcode: int, pushed: bytes | None) -> int | None:
     """Read 1 to 16 from its opcode, or 17 to 127 from a minimal push of one byte; None for anything else."""
     if OP_1 <= opcode <= OP_16:
         return opcode - OP_1 + 1
-    if opcode == 1 and push is not None and OP_16 - OP_1 + 1 < push[0] < 0x80:
-        return push[0]
+    if opcode == 1 and pushed is not None and OP_16 - OP_1 + 1 < pushed[0] < 0x80:
+        return pushed[0]
     return None
 
 
@@ -149,7 +150,7 @@ def is_push_only(script: bytes) -> bool:
 
 def is_unspendable(script_pubkey: bytes) -> bool:
     """Whether the output can never be spent, so that it is no coin (Core: CScript::IsUnspendable)."""
-    return script_pubkey[:1] == _RETURN or len(script_pubkey) > 10_000
+    return script_pubkey[:1] == _RETURN or len(script_pubkey) > MAX_SCRIPT_SIZE
 
 
 def p2pk(public_key: bytes) -> bytes:
@@ -199,7 +200,7 @@ def witness_output(version: int, program: bytes) -> bytes:
 
 def null_data(data: bytes) -> bytes:
     """An unspendable output that carries `data`."""
-    return bytes((OP_RETURN,)) + push(data)
+    return _RETURN + push(data)
 
 
 def multisig(required: int, public_keys: Sequence[bytes]) -> bytes:
