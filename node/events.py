@@ -11,6 +11,14 @@ from altyn.node.chain.tree import Entry
 
 
 @dataclass(frozen=True, slots=True)
+class BlockStored:
+    """The block of `entry` is in the files: work, form and witnesses are right, its scripts not looked at."""
+
+    entry: Entry
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
 class BlockConnected:
     """`entry` is the new end of the active chain; `spent` lists the coins each transaction spent, coinbase first."""
 

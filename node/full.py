@@ -371,10 +371,13 @@ def prune_options(settings: Settings) -> PruneOptions | None:
 
 
 def sync_options(settings: Settings, beat: float) -> SyncOptions:
-    """Return how the settings want transactions relayed."""
+    """Return how the settings want blocks and transactions relayed."""
+    options = SyncOptions(
+        settings.blocksonly, beat=beat, extra_transactions=max(settings.blockreconstructionextratxn, 0)
+    )
     if settings.quickrelay and settings.network.is_test_chain:
-        return SyncOptions(settings.blocksonly, TrickleTimes(0.1, 0.1), RequestDelays(0.0, 0.0, 0.0), beat)
-    return SyncOptions(settings.blocksonly, beat=beat)
+        return dataclasses.replace(options, trickle=TrickleTimes(0.1, 0.1), delays=RequestDelays(0.0, 0.0, 0.0))
+    return options
 
 
 def connection_settings(settings: Settings, *, encrypts: bool) -> ConnectionSettings:

@@ -47,7 +47,7 @@ ALTYN_STYLE: Mapping[str, str] = {
 """The defaults of `altyn node` and `altyn light`: regtest, with compact filters built and served."""
 
 _ACCEPTED_NAMES = """
-addresstype alertnotify allowignoredconf asmap blockreconstructionextratxn blocksxor blockversion capturemessages
+addresstype alertnotify allowignoredconf asmap blocksxor blockversion capturemessages
 changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints deprecatedrpc disablewallet
 fallbackfee i2pacceptincoming keypool listenonion logips loglevel loglevelalways logsourcelocations maxapsfee
 maxorphantx maxreceivebuffer maxsendbuffer maxsigcachesize mintxfee natpmp paytxfee peerbloomfilters printpriority
@@ -220,6 +220,9 @@ class Settings:
     blocksonly: bool = option(False, "Neither ask for nor relay transactions of peers", group="Peers")
     quickrelay: bool = option(
         False, "Relay transactions without the random delays that hide where they come from", group="Peers"
+    )
+    blockreconstructionextratxn: int = option(
+        100, "Transactions beside the mempool that are kept for compact blocks", group="Peers"
     )
     peerblockfilters: bool = option(False, "Serve compact filters to peers (BIP157)", group="Peers", common=True)
 

@@ -97,6 +97,7 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
             tuple(follow.in_flight(peer_id)),
             gossip.fee_filter(peer_id),
             node.sync.addresses.counts(peer_id),
+            follow.high_bandwidth(peer_id),
         )
 
     def find_outputs(outpoints: Iterable[OutPoint]) -> dict[OutPoint, TxOut]:

@@ -42,6 +42,9 @@ class SyncState:
     in_flight: tuple[int, ...] = ()
     fee_filter: int = 0
     addresses: AddressCounts = field(default_factory=AddressCounts)
+    high_bandwidth: tuple[bool, bool] = (False, False)
+    """Whether compact blocks come unasked: from us to the peer, and from it to us."""
+    presynced_headers: int = -1
 
 
 class NetworkMethods:
@@ -235,10 +238,10 @@ def peer_form(peer: Peer, sync: SyncState) -> dict[str, Json]:
         "version": features.version if features else 0,
         "subver": features.user_agent if features else "",
         "inbound": peer.inbound,
-        "bip152_hb_to": False,
-        "bip152_hb_from": False,
+        "bip152_hb_to": sync.high_bandwidth[1],
+        "bip152_hb_from": sync.high_bandwidth[0],
         "startingheight": features.start_height if features else -1,
-        "presynced_headers": -1,
+        "presynced_headers": sync.presynced_headers,
         "synced_headers": sync.synced_headers,
         "synced_blocks": sync.synced_blocks,
         "inflight": list(sync.in_flight),

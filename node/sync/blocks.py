@@ -6,6 +6,7 @@ from typing import Protocol
 
 from altyn.consensus.networks import Network
 from altyn.node.chain.tree import Entry, HeaderTree
+from altyn.node.sync.compact import PartialBlock
 from altyn.node.sync.headers import PeerChain
 
 MAX_BLOCKS_IN_TRANSIT_PER_PEER = 16
@@ -22,6 +23,11 @@ DIRECT_FETCH_BLOCKS = 20
 """Block intervals: with a tip younger than this, announced blocks are asked for at once from whoever announced them."""
 LIMITED_PEER_BLOCKS = 288 - 2
 """Blocks below its tip that a pruned peer still serves (BIP159), less what may be mined meanwhile."""
+
+
+def is_near_present(tip: Entry, network: Network, now: float) -> bool:
+    """Whether `tip` is so recent that announced blocks are fetched at once (Core: CanDirectFetch)."""
+    return tip.time > now - DIRECT_FETCH_BLOCKS * network.target_spacing
 
 
 class BlockView(Protocol):
@@ -52,23 +58,34 @@ class ChainBelow(Protocol):
 
 
 @dataclass(slots=True)
+class Request:
+    """A block that a peer was asked for."""
+
+    entry: Entry
+    is_compact: bool = False
+    """Whether a compact block has come for it."""
+    partial: PartialBlock | None = None
+
+
+@dataclass(slots=True)
 class _Peer:
     chain: PeerChain
     witness: bool
     limited: bool
-    in_flight: dict[bytes, Entry] = field(default_factory=dict)
+    in_flight: dict[bytes, Request] = field(default_factory=dict)
     """Oldest request first."""
     downloading_since: float = 0.0
     stalling_since: float | None = None
 
 
 class BlockDownload:
-    """Keeps every wanted block asked of exactly one peer. Times are seconds of the node's clock."""
+    """Keeps every wanted block asked of one peer, by compact blocks of few. Times are seconds of the node's clock."""
 
     def __init__(self, chain: BlockView) -> None:
         self._chain = chain
         self._peers: dict[int, _Peer] = {}
-        self._asked: dict[bytes, int] = {}
+        self._asked: dict[bytes, list[int]] = {}
+        """Of whom each block was asked, first of whom first."""
         self._arrived: set[bytes] = set()
         self.stalling_timeout = STALLING_TIMEOUT
 
@@ -78,41 +95,52 @@ class BlockDownload:
 
     def remove(self, peer_id: int) -> None:
         """Forget a peer that left; what it owed may be asked of others."""
-        peer = self._peers.pop(peer_id, None)
-        for block_hash in peer.in_flight if peer else ():
-            self._asked.pop(block_hash, None)
+        if peer_id in self._peers:
+            for block_hash in list(self._peers[peer_id].in_flight):
+                self._forget_request(peer_id, block_hash, 0.0)
+            del self._peers[peer_id]
 
     def is_requested(self, block_hash: bytes) -> bool:
         """Whether the block is on its way, or here and not yet judged."""
         return block_hash in self._asked or block_hash in self._arrived
 
+    def asked(self, block_hash: bytes) -> list[int]:
+        """Return who was asked for the block and has not answered, first of whom first."""
+        return self._asked.get(block_hash, [])
+
     def in_flight(self, peer_id: int) -> list[Entry]:
         """Return what the peer owes, oldest request first."""
-        return list(self._peers[peer_id].in_flight.values())
+        return [request.entry for request in self._peers[peer_id].in_flight.values()]
+
+    def request_of(self, peer_id: int, block_hash: bytes) -> Request | None:
+        """Return the peer's unanswered request for the block."""
+        return self._peers[peer_id].in_flight.get(block_hash)
 
     @property
-    def anything_in_flight(self) -> bool:
-        return bool(self._asked)
+    def blocks_in_flight(self) -> int:
+        """How many requests are unanswered."""
+        return sum(map(len, self._asked.values()))
 
     @property
     def anything_arrived(self) -> bool:
         """Whether blocks wait to be judged."""
         return bool(self._arrived)
 
-    def request(self, peer_id: int, entry: Entry, now: float) -> None:
-        """Note that `entry` was asked of the peer, of nobody else from now on."""
-        self._forget_request(entry.hash, now)
+    def request(self, peer_id: int, entry: Entry, now: float) -> Request:
+        """Note that `entry` was asked of the peer, or return the request that there is."""
         peer = self._peers[peer_id]
+        if entry.hash in peer.in_flight:
+            return peer.in_flight[entry.hash]
         if not peer.in_flight:
             peer.downloading_since = now
-        peer.in_flight[entry.hash] = entry
-        self._asked[entry.hash] = peer_id
+        request = peer.in_flight[entry.hash] = Request(entry)
+        self._asked.setdefault(entry.hash, []).append(peer_id)
+        return request
 
     def arrived(self, peer_id: int, block_hash: bytes, now: float) -> bool:
         """Note that the peer sent this block; return whether anybody was asked for it. Call `judged` afterwards."""
         requested = self.is_requested(block_hash)
-        if self._asked.get(block_hash) == peer_id:
-            self._forget_request(block_hash, now)
+        self._forget_request(peer_id, block_hash, now)
         self._arrived.add(block_hash)
         return requested
 
@@ -120,9 +148,14 @@ class BlockDownload:
         """Note that the block was stored or refused."""
         self._arrived.discard(block_hash)
 
-    def refused(self, block_hash: bytes, now: float) -> None:
-        """Note that a peer will not send this block (`notfound`)."""
-        self._forget_request(block_hash, now)
+    def forget(self, block_hash: bytes, now: float) -> None:
+        """Note that nobody owes the block any longer: it is here, or is to be asked anew."""
+        for peer_id in list(self.asked(block_hash)):
+            self._forget_request(peer_id, block_hash, now)
+
+    def refused(self, peer_id: int, block_hash: bytes, now: float) -> None:
+        """Note that the peer will not send this block, or nothing of use."""
+        self._forget_request(peer_id, block_hash, now)
 
     def connected(self) -> None:
         """Note that a block was connected: peers get less patience again (Core: BlockConnected)."""
@@ -151,8 +184,7 @@ class BlockDownload:
         """Return the blocks up to the announced `last` to ask of who announced it (Core: HeadersDirectFetchBlocks)."""
         chain = self._chain
         tip = chain.tip
-        recent = tip.header.time > now - DIRECT_FETCH_BLOCKS * chain.network.target_spacing
-        if not recent or last.is_failed or tip.chain_work > last.chain_work:
+        if not is_near_present(tip, chain.network, now) or last.is_failed or tip.chain_work > last.chain_work:
             return []
         peer = self._peers[peer_id]
         missing: list[Entry] = []
@@ -182,15 +214,17 @@ class BlockDownload:
                 return f"timeout downloading block {first[::-1].hex()}"
         return None
 
-    def _forget_request(self, block_hash: bytes, now: float) -> None:
-        owner = self._asked.pop(block_hash, None)
-        if owner is None:
+    def _forget_request(self, peer_id: int, block_hash: bytes, now: float) -> None:
+        peer = self._peers[peer_id]
+        if block_hash not in peer.in_flight:
             return
-        peer = self._peers[owner]
         if next(iter(peer.in_flight)) == block_hash:
             peer.downloading_since = max(peer.downloading_since, now)  # the next in line has its full time from here
         del peer.in_flight[block_hash]
         peer.stalling_since = None
+        self._asked[block_hash].remove(peer_id)
+        if not self._asked[block_hash]:
+            del self._asked[block_hash]
 
     def _serves(self, peer: _Peer, entry: Entry) -> bool:
         return peer.witness or entry.height < self._chain.network.segwit_height
@@ -219,7 +253,7 @@ class BlockDownload:
                 continue
             if self.is_requested(entry.hash):
                 if waiting_for is None:
-                    waiting_for = self._asked.get(entry.hash, peer_id)  # arrived already: nobody to blame
+                    waiting_for = next(iter(self.asked(entry.hash)), peer_id)  # arrived already: nobody to blame
                 continue
             if entry.height > end:
                 return chosen, waiting_for if not chosen and waiting_for != peer_id else None

@@ -17,6 +17,8 @@ from altyn.node.mempool.pool import Mempool
 from altyn.node.offload import Offload
 from altyn.node.storage.errors import StoreError
 from altyn.node.sync.addresses import AddressGossip
+from altyn.node.sync.announce import BlockAnnouncer
+from altyn.node.sync.compact import EXTRA_TRANSACTIONS, ExtraTransactions, Reconstruction
 from altyn.node.sync.follow import ChainSync
 from altyn.node.sync.gossip import TransactionGossip
 from altyn.node.sync.relay import TrickleTimes
@@ -30,12 +32,15 @@ from altyn.p2p.messages import (
     Addr,
     AddrV2,
     Block,
+    BlockTransactions,
+    CompactBlock,
     FeeFilter,
     FilterAdd,
     FilterClear,
     FilterLoad,
     GetAddr,
     GetBlocks,
+    GetBlockTransactions,
     GetCFCheckpoint,
     GetCFHeaders,
     GetCFilters,
@@ -46,6 +51,7 @@ from altyn.p2p.messages import (
     InventoryType,
     Message,
     NotFound,
+    SendCompact,
     SendHeaders,
     Tx,
 )
@@ -72,6 +78,8 @@ class SyncOptions:
     trickle: TrickleTimes = field(default_factory=TrickleTimes)
     delays: RequestDelays = field(default_factory=RequestDelays)
     beat: float = BEAT
+    extra_transactions: int = EXTRA_TRANSACTIONS
+    """Kept for putting compact blocks together, beside the mempool."""
 
 
 class Sync:
@@ -100,7 +108,17 @@ class Sync:
         self._woken = asyncio.Event()
         self.addresses, self._upload = addresses, upload
         self.clocks = TimeOffsets()
-        self.follow = ChainSync(chain, writer, clock, self._woken.set)
+        extra = ExtraTransactions(self._options.extra_transactions)
+        self._announcer = BlockAnnouncer(chain, random)
+        self.follow = ChainSync(
+            chain,
+            writer,
+            clock,
+            self._woken.set,
+            self._announcer,
+            Reconstruction(mempool, extra),
+            wants_compact=not self._options.blocks_only,
+        )
         self.gossip = TransactionGossip(
             chain,
             mempool,
@@ -108,11 +126,12 @@ class Sync:
             clock,
             random,
             self._woken.set,
+            extra,
             blocks_only=self._options.blocks_only,
             trickle=self._options.trickle,
             delays=self._options.delays,
         )
-        self._server = BlockServer(chain, filters, offload, self._is_used_up)
+        self._server = BlockServer(chain, writer, self._announcer, filters, offload, clock, self._is_used_up)
         self._handlers: dict[type[Message], Callable[[Peer, Any], Awaitable[Settlement | None]]] = {
             Addr: self._addr,
             AddrV2: self._addr,
@@ -126,6 +145,10 @@ class Sync:
             Block: self._block,
             Tx: self._tx,
             SendHeaders: self._send_headers,
+            SendCompact: self._send_compact,
+            CompactBlock: self._compact_block,
+            GetBlockTransactions: self._get_block_transactions,
+            BlockTransactions: self._block_transactions,
             FeeFilter: self._fee_filter,
             GetCFilters: self._get_filters,
             GetCFHeaders: self._get_filter_headers,
@@ -235,7 +258,19 @@ class Sync:
         await self.gossip.received(peer, message.tx)
 
     async def _send_headers(self, peer: Peer, message: SendHeaders) -> None:
-        self.follow.prefer_headers(peer)
+        self._announcer.prefer_headers(peer.id)
+
+    async def _send_compact(self, peer: Peer, message: SendCompact) -> None:
+        self.follow.compact_wished(peer, message)
+
+    async def _compact_block(self, peer: Peer, message: CompactBlock) -> Settlement | None:
+        return await self.follow.compact_block_received(peer, message)
+
+    async def _get_block_transactions(self, peer: Peer, message: GetBlockTransactions) -> None:
+        await self._server.block_transactions(peer, message)
+
+    async def _block_transactions(self, peer: Peer, message: BlockTransactions) -> Settlement | None:
+        return self.follow.block_transactions_received(peer, message)
 
     async def _fee_filter(self, peer: Peer, message: FeeFilter) -> None:
         self.gossip.set_fee_filter(peer, message.feerate)
@@ -267,6 +302,7 @@ class Sync:
 
     def _event(self, event: object) -> None:
         self.follow.event(event)
+        self._announcer.event(event)
         self.gossip.event(event)
 
     def _send(self, peer: Peer) -> None:

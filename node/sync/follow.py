@@ -6,18 +6,37 @@ from collections.abc import Callable, Sequence
 from altyn.consensus.block import Block, Header
 from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.pow import work
+from altyn.consensus.transaction import Transaction
 from altyn.node.chain.chain import Chain
-from altyn.node.chain.tree import Entry, HeaderTree
+from altyn.node.chain.tree import Entry
 from altyn.node.events import BlockConnected, BlockFailed, TipChanged
-from altyn.node.sync.blocks import BlockDownload
+from altyn.node.sync.announce import BlockAnnouncer
+from altyn.node.sync.blocks import MAX_BLOCKS_IN_TRANSIT_PER_PEER, BlockDownload, Request, is_near_present
+from altyn.node.sync.compact import (
+    COMPACT_PROTOCOL_VERSION,
+    COMPACT_VERSION,
+    MAX_COMPACT_PER_BLOCK,
+    HighBandwidthPeers,
+    Reconstruction,
+    Unusable,
+)
 from altyn.node.sync.headers import MAX_HEADERS, HeaderSync, PeerChain
-from altyn.node.sync.relay import MAX_BLOCKS_TO_ANNOUNCE, choose_block_announcement
 from altyn.node.writer import Writer
 from altyn.p2p.clock import Clock
 from altyn.p2p.errors import Disconnect, Misbehaving
 from altyn.p2p.kinds import PeerKind, Permission, Services
 from altyn.p2p.limits import PROTOCOL_VERSION
-from altyn.p2p.messages import GetData, GetHeaders, Headers, Inv, Inventory, InventoryType, SendHeaders
+from altyn.p2p.messages import (
+    BlockTransactions,
+    CompactBlock,
+    GetBlockTransactions,
+    GetData,
+    GetHeaders,
+    Inventory,
+    InventoryType,
+    SendCompact,
+    SendHeaders,
+)
 from altyn.p2p.peer import Peer, Settlement
 
 log = logging.getLogger(__name__)
@@ -38,9 +57,8 @@ class _Peer:
         "limited",
         "peer",
         "preferred",
-        "prefers_headers",
+        "provides_compact",
         "serves_blocks",
-        "to_announce",
         "told_send_headers",
         "witness",
     )
@@ -57,16 +75,28 @@ class _Peer:
         """Serves only the last blocks, if any (BIP159)."""
         self.preferred = trusted and peer.kind is not PeerKind.ADDR_FETCH and self.serves_blocks
         self.announced_at = 0.0
-        self.prefers_headers = False
+        self.provides_compact = False
         self.told_send_headers = False
-        self.to_announce: list[Entry] = []
 
 
 class ChainSync:
     """Headers and blocks: what to ask, what to do with what comes, whom to tell, whom to blame."""
 
-    def __init__(self, chain: Chain, writer: Writer, clock: Clock, wake: Callable[[], None]) -> None:
-        """`wake` is called when there is something to tell peers: `send` is to be called for each of them soon."""
+    def __init__(
+        self,
+        chain: Chain,
+        writer: Writer,
+        clock: Clock,
+        wake: Callable[[], None],
+        announcer: BlockAnnouncer,
+        reconstruction: Reconstruction,
+        *,
+        wants_compact: bool,
+    ) -> None:
+        """`wake` is called when there is something to tell peers: `send` is to be called for each of them soon.
+
+        `wants_compact`: ask for compact blocks; without a mempool (-blocksonly) they would be of no use.
+        """
         self._chain = chain
         self._writer = writer
         self._clock = clock
@@ -74,7 +104,13 @@ class ChainSync:
         self._headers = HeaderSync(chain)
         self._download = BlockDownload(chain)
         self._peers: dict[int, _Peer] = {}
-        self._sources: dict[bytes, int] = {}
+        self._sources: dict[bytes, tuple[int, bool]] = {}
+        """Who gave a block, and whether as a compact one, which need not be valid."""
+        self._announcer = announcer
+        self._reconstruction = reconstruction
+        self._high_bandwidth = HighBandwidthPeers()
+        self._wants_compact = wants_compact
+        self._is_synchronised = False
 
     def add(self, peer: Peer) -> None:
         """Take up a peer whose handshake is done."""
@@ -87,12 +123,17 @@ class ChainSync:
             keep=Permission.NO_BAN in peer.permissions,
         )
         self._download.add(peer.id, state.chain, witness=state.witness, limited=state.limited)
+        self._announcer.add(peer, state.chain)
         self._peers[peer.id] = state
+        if peer.features.common_version >= COMPACT_PROTOCOL_VERSION:
+            peer.send(SendCompact(False, COMPACT_VERSION))
 
     def remove(self, peer: Peer) -> None:
         """Forget a peer that left; others are asked for what it owed."""
         self._headers.remove(peer.id)
         self._download.remove(peer.id)
+        self._announcer.remove(peer.id)
+        self._high_bandwidth.remove(peer.id)
         self._peers.pop(peer.id, None)
         self._wake()
 
@@ -119,6 +160,7 @@ class ChainSync:
             return "Peer does not exist"
         if not state.witness:
             return "Pre-SegWit peer"
+        self._download.forget(entry.hash, self._clock.now())
         self._download.request(peer_id, entry, self._clock.now())
         self._request(state, [entry])
         return None
@@ -132,9 +174,18 @@ class ChainSync:
         state = self._peers.get(peer_id)
         return 0.0 if state is None else state.announced_at
 
-    def prefer_headers(self, peer: Peer) -> None:
-        """Announce blocks to the peer by headers from now on (`sendheaders`)."""
-        self._peers[peer.id].prefers_headers = True
+    def high_bandwidth(self, peer_id: int) -> tuple[bool, bool]:
+        """Return whether compact blocks come unasked: from us to the peer, and from it to us (RPC: getpeerinfo).
+
+        In the words of Core, which looks at who asked for it: `bip152_hb_from` and `bip152_hb_to`.
+        """
+        return self._announcer.prefers_compact(peer_id), peer_id in self._high_bandwidth
+
+    def compact_wished(self, peer: Peer, message: SendCompact) -> None:
+        """Handle `sendcmpct`; other versions than ours are ignored."""
+        if message.version == COMPACT_VERSION:
+            self._peers[peer.id].provides_compact = True
+            self._announcer.prefer_compact(peer.id, message.announce)
 
     def is_low_work(self, peer: Peer) -> bool:
         """Whether our own chain has so little work that the peer is not to be told of it (Core: getheaders)."""
@@ -171,29 +222,85 @@ class ChainSync:
         self._ask_blocks(self._peers[peer.id], self._clock.now())
         return self._add_block(peer, block, requested)
 
+    async def compact_block_received(self, peer: Peer, message: CompactBlock) -> Settlement | None:
+        """Handle `cmpctblock`: a header, and what helps to have the block without asking for all of it.
+
+        Raises Misbehaving; the settlement too.
+        """
+        entry = await self._add_compact_header(peer, message.header)
+        if entry is None or entry.has_block or peer.id not in self._peers:
+            return None
+        state, download, tip, now = self._peers[peer.id], self._download, self._chain.tip, self._clock.now()
+        asked = list(download.asked(entry.hash))
+        request = download.request_of(peer.id, entry.hash)
+        if entry.chain_work <= tip.chain_work or entry.tx_count or (request and entry.height > tip.height + 2):
+            if request is not None:  # for some reason it was asked for, but our mempool does not fit it
+                self._request(state, [entry])
+            return None
+        if not asked and not is_near_present(tip, self._chain.network, now):
+            return None
+        if entry.height > tip.height + 2:
+            return self._add_headers(peer, [message.header])
+        has_room = (
+            len(asked) < MAX_COMPACT_PER_BLOCK and len(download.in_flight(peer.id)) < MAX_BLOCKS_IN_TRANSIT_PER_PEER
+        )
+        if request is None and not has_room:
+            return self._reconstruct_at_once(peer, message, entry)
+        request = request or download.request(peer.id, entry, now)
+        if request.is_compact:
+            return None
+        request.is_compact = True
+        return self._reconstruct(state, message, request, asked)
+
+    def block_transactions_received(self, peer: Peer, message: BlockTransactions) -> Settlement | None:
+        """Handle `blocktxn`. Raises Misbehaving; the settlement too."""
+        request = self._download.request_of(peer.id, message.block_hash)
+        if request is None or request.partial is None:
+            log.debug("%s sent transactions of a block that was not asked for", peer)
+            return None
+        return self._complete(self._peers[peer.id], request, message.transactions)
+
     def not_found(self, peer: Peer, hashes: Sequence[bytes]) -> None:
         """Ask others for blocks that the peer said it does not have."""
         owed = {entry.hash for entry in self._download.in_flight(peer.id)}
         for block_hash in hashes:
             if block_hash in owed:
-                self._download.refused(block_hash, self._clock.now())
+                self._download.refused(peer.id, block_hash, self._clock.now())
 
     # --- what happens here ---
 
     def event(self, event: object) -> None:
         """Follow the chain's events."""
         match event:
-            case TipChanged(old=old, new=new):
-                self._queue_announcements(old, new)
+            case TipChanged():
                 self._wake()
             case BlockConnected(entry=entry):
-                self._sources.pop(entry.hash, None)
-                self._download.connected()
+                self._block_connected(entry)
             case BlockFailed(entry=entry, error=error):
-                source = self._peers.get(self._sources.pop(entry.hash, -1))
-                reason = punishment(error, inbound=source.peer.inbound) if source is not None else None
-                if source is not None and reason is not None:
-                    source.peer.punish(reason)
+                peer_id, by_compact = self._sources.pop(entry.hash, (-1, False))
+                source = self._peers.get(peer_id)
+                if source is not None:
+                    reason = punishment(error, inbound=source.peer.inbound, by_compact=by_compact)
+                    if reason is not None:
+                        source.peer.punish(reason)
+
+    def _block_connected(self, entry: Entry) -> None:
+        self._download.connected()
+        source = self._peers.get(self._sources.pop(entry.hash, (-1, False))[0])
+        others = self._download.blocks_in_flight - len(self._download.asked(entry.hash))
+        if source is not None and self._is_synchronised and not others:
+            self._serves_well(source)
+        self._is_synchronised = not self._chain.is_initial_block_download
+
+    def _serves_well(self, state: _Peer) -> None:
+        """Have a peer that was the first with a block announce the next ones by compact blocks, before validation."""
+        if not self._wants_compact or not state.provides_compact:
+            return
+        choice = self._high_bandwidth.served(state.peer.id, inbound=state.peer.inbound)
+        if choice.stop in self._peers:
+            self._peers[choice.stop].peer.send(SendCompact(False, COMPACT_VERSION))
+        if choice.begin is not None:
+            state.peer.send(SendCompact(True, COMPACT_VERSION))
 
     def send(self, peer: Peer, now: float) -> None:
         """Send what is due to the peer. Raises Disconnect when it has to go."""
@@ -201,7 +308,7 @@ class ChainSync:
         state.chain.resolve(self._chain.tree)
         self._tell_send_headers(state)
         self._start_headers(state, now)
-        self._announce(state)
+        self._announcer.send(peer.id)
         reason = self._download.overdue(peer.id, now) or self._headers.overdue(peer.id, now)
         start, late = self._headers.consider_eviction(peer.id, now)
         if reason or late:
@@ -256,7 +363,7 @@ class ChainSync:
         self._check_usefulness(state, may_have_more=len(headers) == MAX_HEADERS)
         self._headers.caught_up(peer.id)
         if state.serves_blocks:
-            self._request(state, self._download.choose_announced(peer.id, last, now))
+            self._request_announced(state, self._download.choose_announced(peer.id, last, now))
             self._ask_blocks(state, now)
 
     def _has_enough_work(self, peer: Peer, parent: Entry, headers: Sequence[Header], known: Entry | None) -> bool:
@@ -293,23 +400,33 @@ class ChainSync:
             return True
         if not state.serves_blocks or state.peer.kind is PeerKind.ADDR_FETCH:
             return False
-        return not self._headers.preferred_peers or not self._download.anything_in_flight
+        return not self._headers.preferred_peers or not self._download.blocks_in_flight
 
     def _ask_blocks(self, state: _Peer, now: float) -> None:
         during_first_sync = self._may_download(state) and not state.limited
         if state.serves_blocks and (during_first_sync or not self._chain.is_initial_block_download):
             self._request(state, self._download.choose(state.peer.id, now))
 
-    def _request(self, state: _Peer, entries: Sequence[Entry]) -> None:
+    def _request_announced(self, state: _Peer, entries: Sequence[Entry]) -> None:
+        """Ask for announced blocks, for a single one that goes on top of a valid one in compact form."""
+        alone = len(entries) == 1 and self._download.blocks_in_flight == 1
+        if alone and self._wants_compact and state.provides_compact:
+            (entry,) = entries
+            if entry.parent is not None and entry.parent.was_connected:
+                self._request(state, entries, InventoryType.COMPACT_BLOCK)
+                return
+        self._request(state, entries)
+
+    def _request(self, state: _Peer, entries: Sequence[Entry], kind: InventoryType | None = None) -> None:
         if entries:
-            kind = state.block_type
+            kind = kind or state.block_type
             state.peer.send(GetData(tuple(Inventory(kind, entry.hash) for entry in entries)))
 
-    async def _add_block(self, peer: Peer, block: Block, requested: bool) -> None:
+    async def _add_block(self, peer: Peer, block: Block, requested: bool, *, by_compact: bool = False) -> None:
         chain = self._chain
         parent = chain.tree.get(block.header.prev_hash)
         enough = parent is not None and parent.chain_work + work(block.header.bits) >= self._least_work()
-        self._sources[block.hash] = peer.id
+        self._sources.setdefault(block.hash, (peer.id, by_compact))
         if len(self._sources) > MAX_BLOCK_SOURCES:
             del self._sources[next(iter(self._sources))]
         try:
@@ -317,17 +434,111 @@ class ChainSync:
         except ValidationError as error:
             self._sources.pop(block.hash, None)
             log.debug("block %s from %s refused: %s", block.hash[::-1].hex(), peer, error)
-            reason = punishment(error, inbound=peer.inbound)
+            reason = punishment(error, inbound=peer.inbound, by_compact=by_compact)
             if reason is not None:
                 raise Misbehaving(reason) from None
         else:
             if outcome.is_new:
                 peer.stats.last_block = self._clock.now()
+                self._download.forget(block.hash, self._clock.now())
             else:
                 self._sources.pop(block.hash, None)
         finally:
             self._download.judged(block.hash)
             self._wake()
+
+    # --- compact blocks ---
+
+    async def _add_compact_header(self, peer: Peer, header: Header) -> Entry | None:
+        """Return the header's entry; None if the block is of no use. Raises Misbehaving."""
+        if self._download.anything_arrived:
+            await self._writer.do(_nothing)
+        chain = self._chain
+        parent = chain.tree.get(header.prev_hash)
+        if parent is None:
+            if peer.id in self._peers and not chain.is_initial_block_download:
+                self._ask_headers(peer, self._headers.ask(peer.id, self._clock.now()))
+            return None
+        if parent.chain_work + work(header.bits) < self._least_work():
+            log.debug("ignoring low-work compact block from %s", peer)
+            return None
+        is_new = header.hash not in chain.tree
+        try:
+            entry = await chain.add_headers([header])
+        except ValidationError as error:
+            reason = punishment(error, inbound=peer.inbound, by_compact=True)
+            if reason is not None:
+                raise Misbehaving(f"invalid header via cmpctblock: {reason}") from None
+            return None
+        if peer.id in self._peers:
+            state = self._peers[peer.id]
+            state.chain.announced(entry.hash, chain.tree)
+            if is_new and entry.chain_work > chain.tip.chain_work:
+                state.announced_at = self._clock.now()
+        return entry
+
+    def _reconstruct(
+        self, state: _Peer, message: CompactBlock, request: Request, asked: Sequence[int]
+    ) -> Settlement | None:
+        """Complete the block or ask for what is missing; `asked` are those who were asked for it before."""
+        peer, entry, now = state.peer, request.entry, self._clock.now()
+        is_first = not asked or asked[0] == peer.id
+        try:
+            request.partial = self._reconstruction.begin(message)
+        except Unusable as error:
+            self._give_up(state, request, error, "invalid compact block", is_first=is_first)
+            return None
+        missing = request.partial.missing
+        if not missing:
+            return self._complete(state, request, ())
+        # The last of the parallel downloads is kept for an outbound peer, which attackers find harder to be.
+        trusted = (
+            not peer.inbound
+            or len(asked) < MAX_COMPACT_PER_BLOCK - 1
+            or any(not self._peers[other].peer.inbound for other in asked)
+        )
+        if is_first or (peer.id in self._high_bandwidth and trusted):
+            peer.send(GetBlockTransactions(entry.hash, missing))
+        else:
+            self._download.refused(peer.id, entry.hash, now)
+        return None
+
+    def _complete(self, state: _Peer, request: Request, transactions: Sequence[Transaction]) -> Settlement | None:
+        peer, entry = state.peer, request.entry
+        assert request.partial is not None
+        try:
+            block = request.partial.fill(transactions, segwit_active=self._has_segwit(entry))
+        except Unusable as error:
+            reason = "invalid compact block/non-matching block transactions"
+            self._give_up(state, request, error, reason, is_first=self._download.asked(entry.hash)[0] == peer.id)
+            return None
+        self._download.arrived(peer.id, entry.hash, self._clock.now())
+        return self._add_block(peer, block, True, by_compact=True)
+
+    def _give_up(self, state: _Peer, request: Request, error: Unusable, reason: str, *, is_first: bool) -> None:
+        """Ask for the whole block, or leave it to others. Raises Misbehaving over what cannot be chance."""
+        entry = request.entry
+        if error.bogus or not is_first:
+            self._download.refused(state.peer.id, entry.hash, self._clock.now())
+        if error.bogus:
+            raise Misbehaving(reason) from None
+        if is_first:
+            self._request(state, [entry])
+
+    def _reconstruct_at_once(self, peer: Peer, message: CompactBlock, entry: Entry) -> Settlement | None:
+        """Complete a block that others were asked for, if nothing of it is missing."""
+        try:
+            partial = self._reconstruction.begin(message)
+            if partial.missing:
+                return None
+            block = partial.fill((), segwit_active=self._has_segwit(entry))
+        except Unusable:
+            return None  # Core does not look further into it either
+        self._download.arrived(peer.id, entry.hash, self._clock.now())
+        return self._add_block(peer, block, True, by_compact=True)
+
+    def _has_segwit(self, entry: Entry) -> bool:
+        return entry.height >= self._chain.network.segwit_height
 
     # --- announcements ---
 
@@ -341,42 +552,23 @@ class ChainSync:
             state.told_send_headers = True
             state.peer.send(SendHeaders())
 
-    def _queue_announcements(self, old: Entry, new: Entry) -> None:
-        if self._chain.is_initial_block_download or not new.has_block:  # the base of a snapshot has none
-            return
-        fork = HeaderTree.fork_point(old, new)
-        fresh: list[Entry] = []
-        walk: Entry | None = new
-        while walk is not None and walk is not fork and len(fresh) < MAX_BLOCKS_TO_ANNOUNCE:
-            fresh.append(walk)
-            walk = walk.parent
-        for state in self._peers.values():
-            state.to_announce += reversed(fresh)
-
-    def _announce(self, state: _Peer) -> None:
-        if not state.to_announce:
-            return
-        headers, by_inv = choose_block_announcement(
-            state.to_announce, state.chain, self._chain.is_active, prefers_headers=state.prefers_headers
-        )
-        state.to_announce.clear()
-        if headers:
-            state.peer.send(Headers(tuple(headers)))
-        elif by_inv is not None:
-            state.peer.send(Inv((Inventory(InventoryType.BLOCK, by_inv.hash),)))
-
 
 async def _nothing() -> None:
     """Be a job that is done when the ones before it are."""
 
 
-def punishment(error: ValidationError, *, inbound: bool) -> str | None:
-    """Return why a peer that gave this header or block must go; None if it need not (Core: MaybePunishNodeForBlock)."""
+def punishment(error: ValidationError, *, inbound: bool, by_compact: bool = False) -> str | None:
+    """Return why a peer that gave this header or block must go; None if it need not (Core: MaybePunishNodeForBlock).
+
+    `by_compact`: it came as a compact block, of which only the header has to be valid (BIP152).
+    """
     match error.fault:
         case Fault.TIME_FUTURE | Fault.LOW_WORK:
             return None
-        case Fault.CACHED_INVALID if inbound:
+        case Fault.CACHED_INVALID if inbound or by_compact:
             return None  # it may simply not know better; an outbound slot is worth more than that
+        case Fault.CONSENSUS | Fault.MUTATED if by_compact:
+            return None
     return str(error)
 
 

@@ -9,8 +9,9 @@ from altyn.consensus.transaction import Transaction
 from altyn.node.chain.chain import Chain
 from altyn.node.events import BlockConnected, BlockDisconnected, TipChanged
 from altyn.node.mempool.accept import Acceptance
-from altyn.node.mempool.entry import TransactionAdded
+from altyn.node.mempool.entry import RemovalReason, TransactionAdded, TransactionRemoved
 from altyn.node.mempool.pool import Mempool
+from altyn.node.sync.compact import ExtraTransactions
 from altyn.node.sync.judge import TransactionJudge
 from altyn.node.sync.relay import FeeFilterSender, TransactionRelay, TrickleTimes
 from altyn.node.sync.serve import FindTransaction
@@ -43,12 +44,15 @@ class TransactionGossip:
         clock: Clock,
         random: Random,
         wake: Callable[[], None],
+        extra: ExtraTransactions,
         *,
         blocks_only: bool = False,
         trickle: TrickleTimes | None = None,
         delays: RequestDelays | None = None,
     ) -> None:
+        """`extra` gets what does not stay in the mempool, and may yet be in a block."""
         self._chain = chain
+        self._extra = extra
         self._mempool = mempool
         self._clock = clock
         self._random = random
@@ -137,9 +141,13 @@ class TransactionGossip:
         except ValidationError as error:
             self._double_spends.seen_by(tx.wtxid, peer.id)
             log.debug("transaction %s from %s was not accepted: %s", tx.txid[::-1].hex(), peer, error)
+            if error.fault is not Fault.WITNESS_STRIPPED:
+                self._extra.keep(tx)
             if error.fault is Fault.CONSENSUS:
                 raise Misbehaving(str(error)) from error
             return
+        if judgement.parents:
+            self._extra.keep(tx)
         self._double_spends.seen_by(tx.wtxid, peer.id)
         for parent in judgement.parents:  # the peer must have them; only their txids are known
             self._relay.knows(peer.id, parent)
@@ -179,6 +187,8 @@ class TransactionGossip:
                     self._relay.announce(entry.txid, entry.wtxid)
                 for tx_hash in (entry.txid, entry.wtxid):
                     self._requests.forget(tx_hash)
+            case TransactionRemoved(entry=entry, reason=RemovalReason.REPLACED):
+                self._extra.keep(entry.tx)
             case BlockConnected(block=block) if not self._chain.is_initial_block_download:
                 self._judge.block_connected(block.transactions)
                 self._last_block = {tx_hash: tx for tx in block.transactions for tx_hash in (tx.txid, tx.wtxid)}

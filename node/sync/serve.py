@@ -14,15 +14,22 @@ from altyn.node.chain.tree import Entry
 from altyn.node.offload import Offload
 from altyn.node.storage.errors import BlockNotStored
 from altyn.node.storage.filters import FilterRecord
+from altyn.node.sync.announce import BlockAnnouncer
+from altyn.node.sync.blocks import is_near_present
+from altyn.node.sync.compact import MAX_BLOCK_TRANSACTIONS_DEPTH, MAX_COMPACT_DEPTH
 from altyn.node.sync.headers import PeerChain
-from altyn.p2p.errors import Disconnect
+from altyn.node.writer import Writer
+from altyn.p2p.clock import Clock
+from altyn.p2p.errors import Disconnect, Misbehaving
 from altyn.p2p.kinds import Permission
 from altyn.p2p.limits import MAX_CFILTER_HEADERS, MAX_HEADERS_RESULTS
 from altyn.p2p.messages import (
+    BlockTransactions,
     CFCheckpoint,
     CFHeaders,
     CFilter,
     GetBlocks,
+    GetBlockTransactions,
     GetCFCheckpoint,
     GetCFHeaders,
     GetCFilters,
@@ -59,10 +66,20 @@ class BlockServer:
     """Serves headers, blocks and filters of a chain. `filters` is None when they are not to be served."""
 
     def __init__(
-        self, chain: Chain, filters: FilterIndex | None, offload: Offload, is_used_up: Callable[[int], bool]
+        self,
+        chain: Chain,
+        writer: Writer,
+        announcer: BlockAnnouncer,
+        filters: FilterIndex | None,
+        offload: Offload,
+        clock: Clock,
+        is_used_up: Callable[[int], bool],
     ) -> None:
         """`is_used_up`: whether no block of such a time may be given today (`-maxuploadtarget`)."""
         self._chain = chain
+        self._writer = writer
+        self._announcer = announcer
+        self._clock = clock
         self._is_used_up = is_used_up
         self._filters = filters
         self._offload = offload
@@ -139,6 +156,8 @@ class BlockServer:
     async def _send_block(self, peer: Peer, item: Inventory) -> None:
         chain = self._chain
         entry = chain.tree.get(item.hash)
+        if entry is not None and entry.chain_tx_count and not entry.was_connected and not entry.is_failed:
+            await self._writer.do(_nothing)  # announced already, and being connected
         if entry is None or not self._may_be_given(entry):
             log.debug("ignoring request for block %s from %s", item.hash[::-1].hex(), peer)
             return
@@ -146,15 +165,45 @@ class BlockServer:
             raise Disconnect("historical block serving limit reached")
         self._check_limit(peer, entry)
         try:
-            raw = await self._offload(chain.read_block_bytes, entry)
+            if item.type == InventoryType.COMPACT_BLOCK and self._fits_compact(entry):
+                peer.send(self._announcer.compact(await self._block(entry)))
+            else:
+                raw = await self._offload(chain.read_block_bytes, entry)
+                if item.type == InventoryType.BLOCK:
+                    raw = await self._offload(strip_witnesses, raw)
+                peer.send_raw("block", raw)
         except BlockNotStored:
             return
-        if item.type == InventoryType.BLOCK:
-            raw = await self._offload(strip_witnesses, raw)
-        peer.send_raw("block", raw)
         if self._continuations.get(peer.id) == item.hash:
             del self._continuations[peer.id]
             peer.send(Inv((Inventory(InventoryType.BLOCK, chain.tip.hash),)))
+
+    def _fits_compact(self, entry: Entry) -> bool:
+        """Whether the mempool of who asks for the block may still be of use for it."""
+        tip = self._chain.tip
+        near = is_near_present(tip, self._chain.network, self._clock.now())
+        return near and entry.height >= tip.height - MAX_COMPACT_DEPTH
+
+    async def block_transactions(self, peer: Peer, message: GetBlockTransactions) -> None:
+        """Answer `getblocktxn`, for a block deep down with all of it. Raises Misbehaving."""
+        entry = self._chain.tree.get(message.block_hash)
+        if entry is None or not entry.has_block:
+            log.debug("%s wants transactions of a block that is not here", peer)
+            return
+        if entry.height < self._chain.tip.height - MAX_BLOCK_TRANSACTIONS_DEPTH:
+            await self._send_block(peer, Inventory(InventoryType.WITNESS_BLOCK, message.block_hash))
+            return
+        try:
+            transactions = (await self._block(entry)).transactions
+        except BlockNotStored:
+            return
+        if message.indexes and message.indexes[-1] >= len(transactions):
+            raise Misbehaving("getblocktxn with out-of-bounds tx indices")
+        peer.send(BlockTransactions(message.block_hash, tuple(transactions[index] for index in message.indexes)))
+
+    async def _block(self, entry: Entry) -> Block:
+        recent = self._announcer.recent(entry.hash)
+        return await self._offload(self._chain.read_block, entry) if recent is None else recent
 
     async def filters(self, peer: Peer, message: GetCFilters) -> None:
         """Answer `getcfilters` with one `cfilter` a block. Raises Disconnect."""
@@ -250,6 +299,10 @@ class BlockServer:
         best = chain.tree.best_header
         lag = (best.chain_work - entry.chain_work) * chain.network.target_spacing / work(best.header.bits)
         return entry.was_connected and best.time - entry.time < STALE_RELAY_AGE_LIMIT and lag < STALE_RELAY_AGE_LIMIT
+
+
+async def _nothing() -> None:
+    """Be a job that is done when the ones before it are."""
 
 
 def strip_witnesses(raw: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from altyn.consensus.block import Block
+from altyn.node.sync.compact import PartialBlock
 from altyn.p2p.messages import CompactBlock, Headers, MerkleBlock
 from tests.vectors.conftest import load, vectors_matching, vectors_path
 
@@ -33,3 +35,15 @@ def test_an_entry_of_headers_reads_and_is_written_back() -> None:
     headers = Headers.parse(raw)
     assert headers.headers[0].hash[::-1].hex() == "00000000839a8e6886ab5951d76f411475428afc90947ee320161bbf18eb6048"
     assert headers.payload() == raw
+
+
+@pytest.mark.parametrize(
+    ("name", "block_file"),
+    [("p2p/compact426884.raw", "mainnet-426884"), ("p2p/compact898352.raw", "testnet3-898352")],
+)
+def test_real_compact_blocks_are_put_together_from_the_transactions_of_their_block(name: str, block_file: str) -> None:
+    block = Block.parse(vectors_path(f"blocks/{block_file}.raw").read_bytes())
+    partial = PartialBlock(CompactBlock.parse(vectors_path(name).read_bytes()))
+    partial.search(block.transactions[:0:-1], [])
+    assert partial.missing == ()
+    assert partial.fill((), segwit_active=False).raw == block.raw
