@@ -98,6 +98,7 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
             gossip.fee_filter(peer_id),
             node.sync.addresses.counts(peer_id),
             follow.high_bandwidth(peer_id),
+            follow.presynced(peer_id),
         )
 
     def find_outputs(outpoints: Iterable[OutPoint]) -> dict[OutPoint, TxOut]:

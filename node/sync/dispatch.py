@@ -117,6 +117,7 @@ class Sync:
             self._woken.set,
             self._announcer,
             Reconstruction(mempool, extra),
+            random,
             wants_compact=not self._options.blocks_only,
         )
         self.gossip = TransactionGossip(

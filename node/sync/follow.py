@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from random import Random
 
 from altyn.consensus.block import Block, Header
 from altyn.consensus.errors import Fault, ValidationError
@@ -21,6 +22,7 @@ from altyn.node.sync.compact import (
     Unusable,
 )
 from altyn.node.sync.headers import MAX_HEADERS, HeaderSync, PeerChain
+from altyn.node.sync.presync import Presync, Step
 from altyn.node.writer import Writer
 from altyn.p2p.clock import Clock
 from altyn.p2p.errors import Disconnect, Misbehaving
@@ -57,6 +59,7 @@ class _Peer:
         "limited",
         "peer",
         "preferred",
+        "presync",
         "provides_compact",
         "serves_blocks",
         "told_send_headers",
@@ -75,6 +78,8 @@ class _Peer:
         """Serves only the last blocks, if any (BIP159)."""
         self.preferred = trusted and peer.kind is not PeerKind.ADDR_FETCH and self.serves_blocks
         self.announced_at = 0.0
+        self.presync: Presync | None = None
+        """While its chain is not known to have enough work to be kept."""
         self.provides_compact = False
         self.told_send_headers = False
 
@@ -90,6 +95,7 @@ class ChainSync:
         wake: Callable[[], None],
         announcer: BlockAnnouncer,
         reconstruction: Reconstruction,
+        random: Random,
         *,
         wants_compact: bool,
     ) -> None:
@@ -108,6 +114,7 @@ class ChainSync:
         """Who gave a block, and whether as a compact one, which need not be valid."""
         self._announcer = announcer
         self._reconstruction = reconstruction
+        self._random = random
         self._high_bandwidth = HighBandwidthPeers()
         self._wants_compact = wants_compact
         self._is_synchronised = False
@@ -187,6 +194,11 @@ class ChainSync:
             self._peers[peer.id].provides_compact = True
             self._announcer.prefer_compact(peer.id, message.announce)
 
+    def presynced(self, peer_id: int) -> int:
+        """Return how many headers were looked at and not kept, -1 outside such a sync (RPC: getpeerinfo)."""
+        presync = self._peers[peer_id].presync if peer_id in self._peers else None
+        return presync.height if presync is not None else -1
+
     def is_low_work(self, peer: Peer) -> bool:
         """Whether our own chain has so little work that the peer is not to be told of it (Core: getheaders)."""
         chain = self._chain
@@ -212,6 +224,7 @@ class ChainSync:
         now = self._clock.now()
         if not headers:
             self._headers.answered(peer.id, 0, now)
+            self._peers[peer.id].presync = None
             return None
         self._headers.check(headers)
         return self._add_headers(peer, headers)
@@ -333,6 +346,17 @@ class ChainSync:
         if peer.id not in self._peers:
             return
         state = self._peers[peer.id]
+        is_full = len(headers) == MAX_HEADERS
+        may_keep = Permission.NO_BAN in peer.permissions
+        step = state.presync.take(headers, is_full=is_full) if state.presync is not None else None
+        if step is not None and step.success:
+            self._headers.answered(peer.id, len(headers), self._clock.now())
+            self._ask_more(state, step)
+            if not step.headers:
+                return
+            headers, may_keep = step.headers, True
+        elif step is not None:
+            state.presync = None
         parent = tree.get(headers[0].prev_hash)
         if parent is None:
             # Perhaps an announcement that skipped some: ask for what lies between. No answer to a request of ours.
@@ -341,8 +365,12 @@ class ChainSync:
             return
         self._headers.answered(peer.id, len(headers), self._clock.now())
         known = tree.get(headers[-1].hash)
-        if not self._has_enough_work(peer, parent, headers, known):
-            log.debug("ignoring low-work chain from %s, last header %s", peer, headers[-1].hash[::-1].hex())
+        if not may_keep and not self._has_enough_work(parent, headers, known):
+            if is_full:
+                state.presync = Presync(chain.network, parent, self._least_work(), self._clock.now(), self._random)
+                self._ask_more(state, state.presync.take(headers, is_full=True))
+            else:
+                log.debug("ignoring low-work chain from %s, last header %s", peer, headers[-1].hash[::-1].hex())
             return
         try:
             last = await chain.add_headers(headers, min_work_checked=True)
@@ -355,21 +383,27 @@ class ChainSync:
         if peer.id not in self._peers:
             return  # left meanwhile
         now = self._clock.now()
-        if len(headers) == MAX_HEADERS:
+        if is_full and state.presync is None:
             self._ask_headers(peer, self._headers.ask(peer.id, now, last))
         if known is None and last.chain_work > chain.tip.chain_work:
             state.announced_at = now
         state.chain.announced(last.hash, tree)
-        self._check_usefulness(state, may_have_more=len(headers) == MAX_HEADERS)
+        self._check_usefulness(state, may_have_more=is_full)
         self._headers.caught_up(peer.id)
         if state.serves_blocks:
             self._request_announced(state, self._download.choose_announced(peer.id, last, now))
             self._ask_blocks(state, now)
 
-    def _has_enough_work(self, peer: Peer, parent: Entry, headers: Sequence[Header], known: Entry | None) -> bool:
+    def _ask_more(self, state: _Peer, step: Step) -> None:
+        """Go on with a sync of headers whose chain may have too little work, or end it."""
+        assert state.presync is not None
+        if not step.more:
+            state.presync = None
+        elif self._headers.ask(state.peer.id, self._clock.now()) is not None:
+            state.peer.send(GetHeaders(PROTOCOL_VERSION, state.presync.locator))
+
+    def _has_enough_work(self, parent: Entry, headers: Sequence[Header], known: Entry | None) -> bool:
         chain = self._chain
-        if Permission.NO_BAN in peer.permissions or len(headers) == MAX_HEADERS:
-            return True
         if known is not None and (chain.is_active(known) or _is_ancestor(known, chain.tree.best_header)):
             return True
         total = parent.chain_work + sum(work(header.bits) for header in headers)

@@ -6,6 +6,8 @@ from itertools import pairwise
 from typing import Protocol
 
 from altyn.consensus.block import Header
+from altyn.consensus.checks.headers import check_header
+from altyn.consensus.errors import ValidationError
 from altyn.consensus.networks import Network
 from altyn.node.chain.tree import Entry, HeaderTree
 from altyn.p2p.errors import Misbehaving
@@ -176,9 +178,14 @@ class HeaderSync:
         return start
 
     def check(self, headers: Sequence[Header]) -> None:
-        """Refuse what no honest peer sends: too many headers, or headers without links. Raises Misbehaving."""
+        """Refuse what no honest peer sends: too many headers, or headers without work or links. Raises Misbehaving."""
         if len(headers) > MAX_HEADERS:
             raise Misbehaving(f"headers message size = {len(headers)}")
+        try:
+            for header in headers:
+                check_header(header, self._chain.network)
+        except ValidationError:
+            raise Misbehaving("header with invalid proof of work") from None
         for before, after in pairwise(headers):
             if after.prev_hash != before.hash:
                 raise Misbehaving("non-continuous headers sequence")

@@ -131,10 +131,5 @@ class SimulatedNetwork:
 
     def _settings(self, **fields: object) -> Settings:
         network = self.network
-        return dataclasses.replace(
-            Settings(),
-            chain=network.chain,
-            network=network,
-            port=network.port,
-            **{"v2transport": False} | fields,  # type: ignore[arg-type]  # whatever a test sets
-        )
+        defaults = {"chain": network.chain, "network": network, "port": network.port, "v2transport": False}
+        return dataclasses.replace(Settings(), **defaults | fields)  # type: ignore[arg-type]  # whatever a test sets

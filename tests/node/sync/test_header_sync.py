@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
+from builders import chain
 
 from altyn.consensus.block import Header
 from altyn.consensus.networks import REGTEST, Network
@@ -111,13 +112,19 @@ def test_an_announced_block_is_asked_for_at_one_more_peer_only(sync: HeaderSync)
     assert sync.announced_unknown(3, b"\x02" * 32, NOW) is not None
 
 
-def test_headers_must_be_linked(sync: HeaderSync, view: View) -> None:
-    entries = grow(view.tree, view.tip, 4)
-    sync.check([entry.header for entry in entries])
+def test_headers_must_be_linked(sync: HeaderSync) -> None:
+    headers = [block.header for block in chain("g a1..a4").line("a1..a4")]
+    sync.check(headers)
     with pytest.raises(Misbehaving, match="non-continuous"):
-        sync.check([entries[0].header, entries[2].header])
+        sync.check([headers[0], headers[2]])
     with pytest.raises(Misbehaving, match="headers message size = 2001"):
-        sync.check([entries[0].header] * 2001)
+        sync.check([headers[0]] * 2001)
+
+
+def test_headers_must_have_the_work_that_they_claim(sync: HeaderSync, view: View) -> None:
+    entries = grow(view.tree, view.tip, 20)
+    with pytest.raises(Misbehaving, match="header with invalid proof of work"):
+        sync.check([entry.header for entry in entries])
 
 
 def test_an_outbound_peer_that_stays_behind_is_asked_once_more_and_then_dropped(sync: HeaderSync, view: View) -> None:
