@@ -373,7 +373,10 @@ def prune_options(settings: Settings) -> PruneOptions | None:
 def sync_options(settings: Settings, beat: float) -> SyncOptions:
     """Return how the settings want blocks and transactions relayed."""
     options = SyncOptions(
-        settings.blocksonly, beat=beat, extra_transactions=max(settings.blockreconstructionextratxn, 0)
+        settings.blocksonly,
+        beat=beat,
+        bloom_filters=settings.peerbloomfilters,
+        extra_transactions=max(settings.blockreconstructionextratxn, 0),
     )
     if settings.quickrelay and settings.network.is_test_chain:
         return dataclasses.replace(options, trickle=TrickleTimes(0.1, 0.1), delays=RequestDelays(0.0, 0.0, 0.0))
@@ -385,6 +388,8 @@ def connection_settings(settings: Settings, *, encrypts: bool) -> ConnectionSett
     services = Services.WITNESS | Services.NETWORK_LIMITED
     if not settings.prune:
         services |= Services.NETWORK
+    if settings.peerbloomfilters:
+        services |= Services.BLOOM
     if settings.peerblockfilters:
         services |= Services.COMPACT_FILTERS
     if encrypts:

@@ -50,7 +50,7 @@ _ACCEPTED_NAMES = """
 addresstype alertnotify allowignoredconf asmap blocksxor blockversion capturemessages
 changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints deprecatedrpc disablewallet
 fallbackfee i2pacceptincoming keypool listenonion logips loglevel loglevelalways logsourcelocations maxapsfee
-maxorphantx maxreceivebuffer maxsendbuffer maxsigcachesize mintxfee natpmp paytxfee peerbloomfilters printpriority
+maxorphantx maxreceivebuffer maxsendbuffer maxsigcachesize mintxfee natpmp paytxfee printpriority
 rpcdoccheck settings spendzeroconfchange stopafterblockimport test torcontrol txconfirmtarget txreconciliation
 unsafesqlitesync upnp vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains
 """
@@ -224,6 +224,7 @@ class Settings:
     blockreconstructionextratxn: int = option(
         100, "Transactions beside the mempool that are kept for compact blocks", group="Peers"
     )
+    peerbloomfilters: bool = option(False, "Serve peers that filter transactions (BIP37)", group="Peers")
     peerblockfilters: bool = option(False, "Serve compact filters to peers (BIP157)", group="Peers", common=True)
 
     # Mempool policy

@@ -275,7 +275,7 @@ class Connections:
         nonce = self._rng.getrandbits(64) or 1
         handshake = Handshake(
             kind,
-            lambda: self._introduction(transport.remote, kind, nonce),
+            lambda: self._introduction(transport.remote, kind, nonce, permissions),
             self._clock.now,
             required_services=self.settings.required_services,
             is_own_nonce=self._is_own_nonce,
@@ -376,8 +376,10 @@ class Connections:
             None,
         )
 
-    def _introduction(self, receiver: Endpoint, kind: PeerKind, nonce: int) -> Version:
+    def _introduction(self, receiver: Endpoint, kind: PeerKind, nonce: int, permissions: Permission) -> Version:
         services = self.settings.services
+        if Permission.BLOOM_FILTER in permissions:
+            services |= Services.BLOOM
         return Version(
             version=PROTOCOL_VERSION,
             services=services,

@@ -99,6 +99,7 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
             node.sync.addresses.counts(peer_id),
             follow.high_bandwidth(peer_id),
             follow.presynced(peer_id),
+            gossip.wants_transactions(peer_id),
         )
 
     def find_outputs(outpoints: Iterable[OutPoint]) -> dict[OutPoint, TxOut]:

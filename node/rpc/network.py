@@ -45,6 +45,8 @@ class SyncState:
     high_bandwidth: tuple[bool, bool] = (False, False)
     """Whether compact blocks come unasked: from us to the peer, and from it to us."""
     presynced_headers: int = -1
+    wants_transactions: bool | None = None
+    """Whether transactions are announced to the peer; None: as it said at first."""
 
 
 class NetworkMethods:
@@ -221,7 +223,9 @@ def peer_form(peer: Peer, sync: SyncState) -> dict[str, Json]:
         "network": _network_of(peer),
         "services": f"{services:016x}",
         "servicesnames": service_names(services),
-        "relaytxes": features.relay if features else False,
+        "relaytxes": (features.relay if sync.wants_transactions is None else sync.wants_transactions)
+        if features
+        else False,
         "lastsend": int(stats.last_send),
         "lastrecv": int(stats.last_receive),
         "last_transaction": int(stats.last_transaction),

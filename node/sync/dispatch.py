@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from altyn.consensus.bloom import BloomFilter
 from altyn.consensus.transaction import Transaction
 from altyn.node.chain.chain import Chain
 from altyn.node.chain.indexes import FilterIndex
@@ -26,7 +27,7 @@ from altyn.node.sync.serve import BlockServer
 from altyn.node.sync.transactions import RequestDelays
 from altyn.node.writer import Writer, WriterStopped
 from altyn.p2p.clock import Clock
-from altyn.p2p.errors import Disconnect
+from altyn.p2p.errors import Disconnect, Misbehaving
 from altyn.p2p.kinds import Permission
 from altyn.p2p.messages import (
     Addr,
@@ -78,6 +79,8 @@ class SyncOptions:
     trickle: TrickleTimes = field(default_factory=TrickleTimes)
     delays: RequestDelays = field(default_factory=RequestDelays)
     beat: float = BEAT
+    bloom_filters: bool = False
+    """Serve blocks and transactions by the filters of peers (BIP37)."""
     extra_transactions: int = EXTRA_TRANSACTIONS
     """Kept for putting compact blocks together, beside the mempool."""
 
@@ -155,9 +158,9 @@ class Sync:
             GetCFHeaders: self._get_filter_headers,
             GetCFCheckpoint: self._get_filter_checkpoints,
             MempoolMessage: self._mempool,
-            FilterLoad: self._bloom_filter,
-            FilterAdd: self._bloom_filter,
-            FilterClear: self._bloom_filter,
+            FilterLoad: self._filter_load,
+            FilterAdd: self._filter_add,
+            FilterClear: self._filter_clear,
         }
 
     async def run(self, events: Events) -> None:
@@ -237,7 +240,7 @@ class Sync:
             self.gossip.announced(peer, transactions)
 
     async def _get_data(self, peer: Peer, message: GetData) -> None:
-        await self._server.data(peer, message.items, self.gossip.finder(peer))
+        await self._server.data(peer, message.items, self.gossip.finder(peer), self.gossip.bloom(peer.id))
 
     async def _not_found(self, peer: Peer, message: NotFound) -> None:
         self.gossip.not_found(peer, message.items)
@@ -286,13 +289,36 @@ class Sync:
         await self._server.filter_checkpoints(peer, message)
 
     async def _mempool(self, peer: Peer, message: MempoolMessage) -> None:
-        if not peer.permissions & (Permission.MEMPOOL | Permission.NO_BAN):
+        if self._offers_blooms(peer) or Permission.MEMPOOL in peer.permissions:
+            self.gossip.mempool_asked(peer)
+        elif Permission.NO_BAN not in peer.permissions:
             raise Disconnect("mempool request with bloom filters disabled")
         if Permission.MEMPOOL not in peer.permissions and self._upload.is_reached(self._clock.now(), historical=False):
             raise Disconnect("mempool request with bandwidth limit reached")
 
-    async def _bloom_filter(self, peer: Peer, message: Message) -> None:
-        raise Disconnect(f"{message.command} received despite not offering bloom services")
+    async def _filter_load(self, peer: Peer, message: FilterLoad) -> None:
+        self._check_blooms(peer, message)
+        if BloomFilter.is_too_large(len(message.data), message.hash_functions):
+            raise Misbehaving("too-large bloom filter")
+        self.gossip.set_bloom(peer, BloomFilter(message.data, message.hash_functions, message.tweak, message.flags))
+
+    async def _filter_add(self, peer: Peer, message: FilterAdd) -> None:
+        self._check_blooms(peer, message)
+        bloom = self.gossip.bloom(peer.id)
+        if bloom is None:
+            raise Misbehaving("bad filteradd message")
+        bloom.add(message.data)
+
+    async def _filter_clear(self, peer: Peer, message: FilterClear) -> None:
+        self._check_blooms(peer, message)
+        self.gossip.set_bloom(peer, None)
+
+    def _check_blooms(self, peer: Peer, message: Message) -> None:
+        if not self._offers_blooms(peer):
+            raise Disconnect(f"{message.command} received despite not offering bloom services")
+
+    def _offers_blooms(self, peer: Peer) -> bool:
+        return self._options.bloom_filters or Permission.BLOOM_FILTER in peer.permissions
 
     def _is_used_up(self, block_time: int) -> bool:
         """Whether a block of that time is too old for what may still be sent today."""

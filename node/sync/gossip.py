@@ -4,12 +4,13 @@ import logging
 from collections.abc import Callable, Sequence
 from random import Random
 
+from altyn.consensus.bloom import BloomFilter
 from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.transaction import Transaction
 from altyn.node.chain.chain import Chain
 from altyn.node.events import BlockConnected, BlockDisconnected, TipChanged
 from altyn.node.mempool.accept import Acceptance
-from altyn.node.mempool.entry import RemovalReason, TransactionAdded, TransactionRemoved
+from altyn.node.mempool.entry import MempoolEntry, RemovalReason, TransactionAdded, TransactionRemoved
 from altyn.node.mempool.pool import Mempool
 from altyn.node.sync.compact import ExtraTransactions
 from altyn.node.sync.judge import TransactionJudge
@@ -25,6 +26,7 @@ from altyn.node.sync.transactions import (
 from altyn.p2p.clock import Clock
 from altyn.p2p.errors import Disconnect, Misbehaving
 from altyn.p2p.kinds import PeerKind, Permission
+from altyn.p2p.limits import MAX_INV_SIZE
 from altyn.p2p.messages import FeeFilter, GetData, Inv, Inventory, InventoryType
 from altyn.p2p.peer import Peer
 
@@ -66,6 +68,7 @@ class TransactionGossip:
         self._last_block: dict[bytes, Transaction] = {}
         self._fee_filters: dict[int, FeeFilterSender] = {}
         self._wtxid_peers: set[int] = set()
+        self._blooms: dict[int, BloomFilter] = {}
 
     def add(self, peer: Peer) -> None:
         """Take up a peer whose handshake is done; own transactions that nobody took yet are announced to it."""
@@ -91,10 +94,34 @@ class TransactionGossip:
         self._judge.remove_peer(peer.id)
         self._fee_filters.pop(peer.id, None)
         self._wtxid_peers.discard(peer.id)
+        self._blooms.pop(peer.id, None)
 
     def fee_filter(self, peer_id: int) -> int:
         """Return the least feerate that the peer wants, satoshis per 1,000 virtual bytes (RPC: getpeerinfo)."""
         return self._relay.fee_filter(peer_id)
+
+    def set_bloom(self, peer: Peer, bloom: BloomFilter | None) -> None:
+        """Announce what the filter matches, or everything, to a peer that may not have wanted any before (BIP37)."""
+        if peer.kind in (PeerKind.BLOCK_RELAY_ONLY, PeerKind.FEELER):
+            return
+        self._relay.set_wants(peer.id)
+        if bloom is not None:
+            self._blooms[peer.id] = bloom
+        else:
+            self._blooms.pop(peer.id, None)
+
+    def bloom(self, peer_id: int) -> BloomFilter | None:
+        """Return the peer's filter, if it set one."""
+        return self._blooms.get(peer_id)
+
+    def wants_transactions(self, peer_id: int) -> bool:
+        """Whether transactions are announced to the peer (RPC: getpeerinfo)."""
+        return self._relay.wants(peer_id)
+
+    def mempool_asked(self, peer: Peer) -> None:
+        """Handle `mempool`: announce all of it that the peer wants, the next time that something is announced."""
+        if peer.kind not in (PeerKind.BLOCK_RELAY_ONLY, PeerKind.FEELER):
+            self._relay.set_wants_all(peer.id)
 
     def set_fee_filter(self, peer: Peer, feerate: int) -> None:
         """Handle `feefilter`."""
@@ -200,12 +227,16 @@ class TransactionGossip:
 
     def send(self, peer: Peer, now: float) -> None:
         """Send what is due: announcements, requests, a fee filter."""
-        items = [
-            Inventory(InventoryType.WTX if is_wtxid else InventoryType.TX, tx_hash)
-            for tx_hash, is_wtxid in self._relay.due(peer.id, now, self._mempool.get)
-        ]
-        if items:
-            peer.send(Inv(tuple(items)))
+        bloom, mempool = self._blooms.get(peer.id), self._mempool
+
+        def look_up(txid: bytes) -> MempoolEntry | None:
+            entry = mempool.get(txid)
+            return entry if entry is not None and (bloom is None or bloom.matches(entry.tx)) else None
+
+        due = self._relay.due(peer.id, now, look_up, lambda: [(entry.txid, entry.wtxid) for entry in mempool])
+        items = [Inventory(InventoryType.WTX if is_wtxid else InventoryType.TX, tx_hash) for tx_hash, is_wtxid in due]
+        for start in range(0, len(items), MAX_INV_SIZE):
+            peer.send(Inv(tuple(items[start : start + MAX_INV_SIZE])))
         self._ask(peer, now)
         fee_filter = self._fee_filters.get(peer.id)
         if fee_filter is not None:

@@ -1,7 +1,7 @@
 """What to announce to whom, and when: blocks at once, transactions in a trickle; machines without I/O."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
@@ -105,6 +105,8 @@ class _Peer:
     fee_filter: int = 0
     waiting: dict[bytes, bytes] = field(default_factory=dict)
     """txid -> wtxid, in the order of acceptance, so that parents go first."""
+    wants_all: bool = False
+    """It asked for the whole mempool."""
     known: RecentHashes = field(default_factory=lambda: RecentHashes(KNOWN_TRANSACTIONS))
     next_time: float = 0.0
 
@@ -154,27 +156,58 @@ class TransactionRelay:
         peer = self._peers[peer_id]
         return peer.wants and txid not in peer.waiting
 
-    def due(self, peer_id: int, now: float, look_up: Callable[[bytes], Relayed | None]) -> list[tuple[bytes, bool]]:
-        """Return the hashes to announce now, each with whether it is a wtxid; `look_up` finds a txid in the mempool."""
+    def set_wants(self, peer_id: int) -> None:
+        """Announce transactions to the peer from now on, whatever its `relay` flag said (BIP37)."""
+        self._peers[peer_id].wants = True
+
+    def wants(self, peer_id: int) -> bool:
+        """Whether transactions are announced to the peer (RPC: getpeerinfo)."""
+        return peer_id in self._peers and self._peers[peer_id].wants
+
+    def set_wants_all(self, peer_id: int) -> None:
+        """Announce the whole mempool to the peer the next time (BIP35)."""
+        self._peers[peer_id].wants_all = True
+
+    def due(
+        self,
+        peer_id: int,
+        now: float,
+        look_up: Callable[[bytes], Relayed | None],
+        everything: Callable[[], Iterable[tuple[bytes, bytes]]] = tuple,
+    ) -> list[tuple[bytes, bool]]:
+        """Return the hashes to announce now, each with whether it is a wtxid; `look_up` finds a txid in the mempool.
+
+        `everything` lists the mempool by txid and wtxid; what `look_up` does not find is not for this peer.
+        """
         peer = self._peers[peer_id]
         is_time = peer.at_once
         if peer.next_time <= now:
             is_time = True
             peer.next_time = self._next_time(peer, now)
-        if not is_time or not peer.waiting:
+        if not is_time or not (peer.waiting or peer.wants_all):
             return []
         most = min(BROADCAST_MAX, BROADCAST_TARGET + len(peer.waiting) // 1000 * 5)
         chosen: list[tuple[bytes, bool]] = []
+
+        def choose(txid: bytes, tx_hash: bytes) -> None:
+            entry = look_up(txid)
+            if entry is not None and entry.fee * 1000 >= peer.fee_filter * entry.vsize:
+                chosen.append((tx_hash, peer.by_wtxid))
+                peer.known.add(tx_hash)
+
+        if peer.wants_all:
+            peer.wants_all = False
+            for txid, wtxid in everything():
+                peer.waiting.pop(txid, None)
+                choose(txid, wtxid if peer.by_wtxid else txid)
+            most += len(chosen)
         for txid in list(peer.waiting):
             if len(chosen) == most:
                 break
-            tx_hash = peer.waiting.pop(txid)
-            tx_hash = tx_hash if peer.by_wtxid else txid
-            entry = look_up(txid)
-            if tx_hash in peer.known or entry is None or entry.fee * 1000 < peer.fee_filter * entry.vsize:
-                continue
-            chosen.append((tx_hash, peer.by_wtxid))
-            peer.known.add(tx_hash)
+            wtxid = peer.waiting.pop(txid)
+            tx_hash = wtxid if peer.by_wtxid else txid
+            if tx_hash not in peer.known:
+                choose(txid, tx_hash)
         return chosen
 
     def _next_time(self, peer: _Peer, now: float) -> float:

@@ -2,10 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
 
 from altyn.consensus.block import Block, Header
+from altyn.consensus.bloom import BloomFilter
 from altyn.consensus.encoding import compact_size
 from altyn.consensus.filters import BASIC, filter_hash
+from altyn.consensus.merkle import PartialMerkleTree
 from altyn.consensus.pow import work
 from altyn.consensus.transaction import Transaction
 from altyn.node.chain.chain import Chain
@@ -38,6 +41,7 @@ from altyn.p2p.messages import (
     Inv,
     Inventory,
     InventoryType,
+    MerkleBlock,
     NotFound,
     Tx,
 )
@@ -130,8 +134,13 @@ class BlockServer:
         if hashes:
             peer.send(Inv(tuple(Inventory(InventoryType.BLOCK, block_hash) for block_hash in hashes)))
 
-    async def data(self, peer: Peer, items: Iterable[Inventory], find_transaction: FindTransaction) -> None:
-        """Answer `getdata` in order; a `notfound` names transactions that are not here, but no blocks (Core)."""
+    async def data(
+        self, peer: Peer, items: Iterable[Inventory], find_transaction: FindTransaction, bloom: BloomFilter | None
+    ) -> None:
+        """Answer `getdata` in order; a `notfound` names transactions that are not here, but no blocks (Core).
+
+        `bloom` is the filter that the peer has set, if any.
+        """
         missing: list[Inventory] = []
         for item in items:
             if not peer.is_ready:
@@ -146,14 +155,21 @@ class BlockServer:
                         peer.send_raw("tx", tx.stripped)
                     else:
                         peer.send(Tx(tx))
-                case InventoryType.BLOCK | InventoryType.WITNESS_BLOCK | InventoryType.COMPACT_BLOCK:
-                    await self._send_block(peer, item)
+                case InventoryType.FILTERED_BLOCK if bloom is None:
+                    pass  # nothing to filter it by
+                case (
+                    InventoryType.BLOCK
+                    | InventoryType.WITNESS_BLOCK
+                    | InventoryType.COMPACT_BLOCK
+                    | InventoryType.FILTERED_BLOCK
+                ):
+                    await self._send_block(peer, item, bloom)
                 case _:
                     pass  # Core ignores types that it does not know
         if missing:
             peer.send(NotFound(tuple(missing)))
 
-    async def _send_block(self, peer: Peer, item: Inventory) -> None:
+    async def _send_block(self, peer: Peer, item: Inventory, bloom: BloomFilter | None = None) -> None:
         chain = self._chain
         entry = chain.tree.get(item.hash)
         if entry is not None and entry.chain_tx_count and not entry.was_connected and not entry.is_failed:
@@ -167,6 +183,8 @@ class BlockServer:
         try:
             if item.type == InventoryType.COMPACT_BLOCK and self._fits_compact(entry):
                 peer.send(self._announcer.compact(await self._block(entry)))
+            elif item.type == InventoryType.FILTERED_BLOCK and bloom is not None:
+                await self._send_filtered(peer, await self._block(entry), bloom)
             else:
                 raw = await self._offload(chain.read_block_bytes, entry)
                 if item.type == InventoryType.BLOCK:
@@ -177,6 +195,15 @@ class BlockServer:
         if self._continuations.get(peer.id) == item.hash:
             del self._continuations[peer.id]
             peer.send(Inv((Inventory(InventoryType.BLOCK, chain.tip.hash),)))
+
+    async def _send_filtered(self, peer: Peer, block: Block, bloom: BloomFilter) -> None:
+        """Send the proof of what matches, and then that, without witnesses (BIP37)."""
+        wanted = await self._offload(lambda: [bloom.matches(tx) for tx in block.transactions])
+        tree = PartialMerkleTree.build([tx.txid for tx in block.transactions], wanted)
+        peer.send(MerkleBlock(block.header, *tree))
+        for tx in compress(block.transactions, wanted):
+            await peer.drained()
+            peer.send_raw("tx", tx.stripped)
 
     def _fits_compact(self, entry: Entry) -> bool:
         """Whether the mempool of who asks for the block may still be of use for it."""

@@ -31,7 +31,9 @@ def header_chain(count: int, parent: Header, salt: int = 0) -> list[Header]:
 
 @pytest.fixture(scope="module")
 def long_chain() -> list[Header]:
-    start = mine(0x20000000, REGTEST.genesis.hash, bytes(32), NOW - (LENGTH + 1_001) * SPACING, REGTEST.genesis.header.bits)
+    start = mine(
+        0x20000000, REGTEST.genesis.hash, bytes(32), NOW - (LENGTH + 1_001) * SPACING, REGTEST.genesis.header.bits
+    )
     return [REGTEST.genesis.header, start, *header_chain(LENGTH - 1, start)]
 
 

@@ -113,7 +113,7 @@ async def expect_refused_header(
     await world.network.until(lambda: bool(liar.gone), within=60)
     assert light.tip == good[-1].hash
     assert light.node.chain.tree.get(bad.hash) is None
-    assert f"invalid header received: {reason}" in caplog.text
+    assert reason in caplog.text
     assert honest.gone == []
 
 
@@ -122,7 +122,7 @@ async def test_a_header_without_the_work_it_claims_is_refused(world: World, capl
     header = block_on(good[-1].header, 20).header
     target = bits_to_target(header.bits)
     nonce = next(nonce for nonce in range(1000) if int.from_bytes(_with(header, nonce=nonce).hash, "little") > target)
-    await expect_refused_header(world, caplog, _with(header, nonce=nonce), good, "high-hash")
+    await expect_refused_header(world, caplog, _with(header, nonce=nonce), good, "header with invalid proof of work")
 
 
 async def test_a_header_with_the_wrong_difficulty_is_refused(world: World, caplog: pytest.LogCaptureFixture) -> None:
