@@ -7,11 +7,14 @@ what is under way when the link is cut arrives after it is restored.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from random import Random
 
 from altyn.p2p.addresses import Endpoint
 from altyn.p2p.errors import Disconnect
 from altyn.p2p.transport import CONNECT_TIMEOUT, READ_SIZE, Dialer, Listener, Listening, Transport
 
+RETRANSMISSION = 0.2
+"""Seconds that TCP waits before it sends again what was lost, at the least (Linux)."""
 WINDOW = 1 << 18
 """Bytes under way or unread, one direction of one stream, above which its writer waits."""
 
@@ -19,10 +22,15 @@ WINDOW = 1 << 18
 class Link:
     """What lies between two hosts, for all streams between them."""
 
-    def __init__(self, latency: float, bandwidth: float | None) -> None:
-        """`latency` in seconds, one way; `bandwidth` in bytes per second for each stream, None: unbounded."""
+    def __init__(self, latency: float, bandwidth: float | None, loss: float, random: Random) -> None:
+        """`latency` in seconds, one way; `bandwidth` in bytes per second for each stream, None: unbounded.
+
+        `loss` is the chance that something written has to be sent again, which costs RETRANSMISSION seconds.
+        """
         self.latency = latency
         self.bandwidth = bandwidth
+        self.loss = loss
+        self._random = random
         self.carried_bytes = 0
         """Bytes written to all streams, both ways."""
         self._up = asyncio.Event()
@@ -42,6 +50,13 @@ class Link:
         self._up.set()
         for pipe in list(self._pipes):
             pipe.deliver()
+
+    def delay(self) -> float:
+        """Return how long something written now is under way, in seconds."""
+        lost = 0
+        while self.loss and self._random.random() < self.loss:
+            lost += 1
+        return self.latency + RETRANSMISSION * lost
 
     async def until_up(self) -> None:
         """Wait while the link is cut."""
@@ -112,7 +127,7 @@ class _Pipe:
     def _send(self, data: bytes | None, size: int) -> None:
         link, now = self._link, self._loop.time()
         self._sent_until = max(self._sent_until, now) + (size / link.bandwidth if link.bandwidth else 0.0)
-        arrival = self._sent_until + link.latency
+        arrival = self._sent_until + link.delay()
         if self._under_way:
             arrival = max(arrival, self._under_way[-1][0])
         self._under_way.append((arrival, data))
@@ -165,9 +180,17 @@ class _LinkListening:
 class Links:
     """All links of a simulated network. Hosts are named by any text, best by an address such as 10.0.0.1."""
 
-    def __init__(self, *, latency: float = 0.05, bandwidth: float | None = None) -> None:
-        """`latency` and `bandwidth` of links that nobody has changed; see `Link`."""
-        self._latency, self._bandwidth = latency, bandwidth
+    def __init__(
+        self,
+        *,
+        latency: float = 0.05,
+        bandwidth: float | None = None,
+        loss: float = 0.0,
+        random: Random | None = None,
+    ) -> None:
+        """Make links of this `latency`, `bandwidth` and `loss`, until somebody changes them; see `Link`."""
+        self._latency, self._bandwidth, self._loss = latency, bandwidth, loss
+        self._random = random or Random(0)
         self._links: dict[frozenset[str], Link] = {}
         self._doors: dict[Endpoint, Callable[[Transport], None]] = {}
         self._free_port = 49152
@@ -177,7 +200,7 @@ class Links:
         """Return the link between two hosts, which need not exist yet."""
         hosts = frozenset((one, other))
         if hosts not in self._links:
-            link = self._links[hosts] = Link(self._latency, self._bandwidth)
+            link = self._links[hosts] = Link(self._latency, self._bandwidth, self._loss, self._random)
             if self._is_border(hosts):
                 link.cut()
         return self._links[hosts]

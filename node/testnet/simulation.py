@@ -3,12 +3,14 @@
 import asyncio
 import dataclasses
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Self
 
 from altyn.consensus.hashes import sha256
 from altyn.consensus.networks import REGTEST, Network
+from altyn.node.events import TipChanged
 from altyn.node.full import FullNode
 from altyn.node.lifetime import Surroundings
 from altyn.node.light.node import LightNode
@@ -59,21 +61,33 @@ class SimulatedNetwork:
     Use `async with SimulatedNetwork.open(seed=1) as network`; leaving it stops all nodes.
     """
 
-    def __init__(self, network: Network, seed: int, latency: float, nodes: AsyncExitStack) -> None:
+    def __init__(self, network: Network, links: Links, rng: random.Random, nodes: AsyncExitStack) -> None:
         """Use `open` instead."""
         self.network = network
         self.clock = SimulatedClock()
-        self.links = Links(latency=latency)
-        self.random = random.Random(seed)
+        self.links = links
+        self.random = rng
+        self.trace: list[tuple[float, str, bytes]] = []
+        """Which host had which block as its tip, and when, in seconds of the loop: equal seeds, equal traces."""
         self.hosts: list[str] = []
         self._nodes = nodes
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, *, network: Network = REGTEST, seed: int = 1, latency: float = 0.05) -> AsyncIterator[Self]:
-        """Make an empty network; `latency` is that of its links, seconds one way."""
+    async def open(
+        cls,
+        *,
+        network: Network = REGTEST,
+        seed: int = 1,
+        latency: float = 0.05,
+        bandwidth: float | None = None,
+        loss: float = 0.0,
+    ) -> AsyncIterator[Self]:
+        """Make an empty network with links of this `latency`, `bandwidth` and `loss`: see `Link`."""
+        rng = random.Random(seed)
+        links = Links(latency=latency, bandwidth=bandwidth, loss=loss, random=random.Random(rng.getrandbits(64)))
         async with AsyncExitStack() as nodes:
-            yield cls(network, seed, latency, nodes)
+            yield cls(network, links, rng, nodes)
 
     async def add_node(self, **settings: object) -> SimulatedNode:
         """Start a full node that listens; `settings` are fields of Settings."""
@@ -83,7 +97,12 @@ class SimulatedNetwork:
         node = await self._nodes.enter_async_context(
             FullNode.open(chosen, surroundings=self.surroundings(host), beat=0.25)
         )
+        node.events.subscribe(partial(self._note, host))
         return SimulatedNode(host, node)
+
+    def _note(self, host: str, event: object) -> None:
+        if isinstance(event, TipChanged):
+            self.trace.append((asyncio.get_running_loop().time(), host, event.new.hash))
 
     async def add_light(self, *peers: "SimulatedNode | str", **settings: object) -> SimulatedLight:
         """Start a light node that keeps connections to `peers`, nodes or hosts."""
@@ -102,6 +121,17 @@ class SimulatedNetwork:
             link.latency = latency
         one.node.connections.add_node(other.host, self.network.port)
         return link
+
+    def link_at_random(self, nodes: Sequence[SimulatedNode], *, each: int) -> None:
+        """Have every node keep connections to up to `each` of those before it, over links of different latency."""
+        for index, node in enumerate(nodes):
+            for other in self.random.sample(nodes[:index], min(each, index)):
+                self.link(node, other, latency=self.random.uniform(0.02, 0.15))
+
+    def spread(self, block_hash: bytes) -> list[float]:
+        """Return after how many seconds each further host had the block as its tip, counted from the first."""
+        times = [time for time, _, tip in self.trace if tip == block_hash]
+        return [time - times[0] for time in times]
 
     async def until(self, condition: Callable[[], bool], *, within: float) -> None:
         """Let time pass until `condition` holds. Raises TimeoutError after `within` simulated seconds."""
