@@ -67,7 +67,7 @@ class IndexMethods:
         }
 
     @method(
-        "Addresses",
+        "Util",
         result="""
         {
           "height" : n,               (numeric) the block up to which the index answers, usually the tip
@@ -110,7 +110,7 @@ class IndexMethods:
         }
 
     @method(
-        "Addresses",
+        "Util",
         result="""
         {
           "height" : n,               (numeric) the block up to which the index answers, usually the tip

@@ -35,7 +35,7 @@ class LightMethods:
         self._blocks = blocks
 
     @method(
-        "Altyn",
+        "Blockchain",
         result="""
         {
           "headers" : n,            (numeric) height of the checked headers with the most work

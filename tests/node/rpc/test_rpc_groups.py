@@ -15,6 +15,7 @@ from altyn.node.mining.remote import RemoteTemplates
 from altyn.node.mining.search import load_backend
 from altyn.node.offload import Inline
 from altyn.node.rpc.amounts import JsonNumber
+from altyn.node.rpc.zmq import ZmqMethods
 
 ISSUE = """
 getblockchaininfo getbestblockhash getblockcount getblockhash getblockheader getblock getblockfilter getchaintips
@@ -37,6 +38,16 @@ async def test_every_method_of_the_contract_is_there_and_has_help(rpc: Rpc) -> N
         text = await rpc.call("help", name)
         assert text.startswith(name)
         assert "Result:" in text
+
+
+async def test_help_lists_the_methods_under_cores_titles(rpc: Rpc) -> None:
+    rpc.methods.add(ZmqMethods([]))
+    listed = await rpc.call("help")
+    titles = [line[3:-3] for line in listed.splitlines() if line.startswith("==")]
+    assert titles == ["Blockchain", "Control", "Mining", "Network", "Rawtransactions", "Util", "Zmq"]
+    assert "getblockhash height" in listed.splitlines()
+    assert "setmocktime" not in listed
+    assert await rpc.call("help", "foo") == "help: unknown command: foo"
 
 
 async def test_what_a_call_did_is_seen_by_the_next_one(rpc: Rpc) -> None:
