@@ -148,8 +148,9 @@ class Acceptance:
             now = self._chain.tip, self.mempool.changes
             valid = candidates if all((each.tip, each.changes) == now for each in candidates) else again()
             for each in valid:
-                self.double_spends.note(each.entry.tx, replaced=True)
-                self.mempool.remove(each.replaces, RemovalReason.REPLACED)
+                if each.replaces:
+                    self.double_spends.note(each.entry.tx, replaced=True)
+                    self.mempool.remove(each.replaces, RemovalReason.REPLACED)
             for each in valid:
                 self.mempool.add(each.entry)
             if trim:
@@ -223,7 +224,7 @@ class Acceptance:
         leaving: set[bytes] = set()
         if direct and not terms.package_fee:
             leaving = check_replacement(entry, direct, mempool, evicts_sibling=sibling is not None)
-        if limits.require_standard and not others:
+        if limits.require_standard and ancestors and not others:
             check_dust_is_spent([tx], mempool)
         return Candidate(entry, coins, ancestors, direct, leaving, tip, mempool.changes)
 

@@ -1,7 +1,6 @@
 """How long transactions of each feerate waited for a block, remembered over one horizon (Core: TxConfirmStats)."""
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate, repeat, takewhile
@@ -51,23 +50,11 @@ class ConfirmStats:
         self._fees = [0.0] * _COUNT
         self._confirmed = [[0.0] * _COUNT for _ in range(periods)]
         self._failed = [[0.0] * _COUNT for _ in range(periods)]
-        self._waiting: dict[int, Counter[int]] = {}
-        self._waiting_long: Counter[int] = Counter()
         self._blocks_to_fade = 0
 
-    def came(self, height: int, bucket: int) -> None:
-        """Count one that waits since the tip was at `height`."""
-        row = self._waiting.get(height)
-        if row is None:
-            row = self._waiting[height] = Counter()
-        row[bucket] += 1
-
-    def went(self, height: int, bucket: int, best: int, *, in_block: bool) -> None:
-        """Count one no longer that waited since `height`; without a block, as a failure."""
-        waited = best - height if best else 0
-        row = self._waiting_long if waited >= self.most_blocks else self._waiting.get(height, self._waiting_long)
-        row[bucket] -= 1
-        if not in_block and waited >= self.scale:
+    def failed(self, waited: int, bucket: int) -> None:
+        """Count one that left after `waited` blocks, and not for a block."""
+        if waited >= self.scale:
             self._fade()
             for period in self._failed[: waited // self.scale]:
                 period[bucket] += 1
@@ -81,9 +68,8 @@ class ConfirmStats:
         self._seen[bucket] += 1
         self._fees[bucket] += feerate
 
-    def block(self, height: int) -> None:
-        """Let a block at `height` pass."""
-        self._waiting_long += self._waiting.pop(height - self.most_blocks, Counter())
+    def block(self) -> None:
+        """Let a block pass."""
         self._blocks_to_fade += 1
 
     def _fade(self) -> None:
@@ -93,18 +79,14 @@ class ConfirmStats:
             for row in (self._seen, self._fees, *self._confirmed, *self._failed):
                 row[:] = [value * factor for value in row]
 
-    def estimate(self, target: int, enough: float, success: float, best: int) -> Estimate:
+    def estimate(self, target: int, enough: float, success: float, late: Mapping[int, int]) -> Estimate:
         """Find the lowest feerates of which the share `success` was in a block within `target` blocks.
 
-        Buckets are put together, from the highest feerate down, until they hold `enough` transactions a block; `best`
-        is the height of the tip (Core: EstimateMedianVal).
+        Buckets are put together, from the highest feerate down, until they hold `enough` transactions a block; `late`
+        counts, by bucket, what waits for `target` blocks or more (Core: EstimateMedianVal).
         """
         self._fade()
         period = -(-target // self.scale) - 1
-        late = self._waiting_long.copy()
-        for height, row in self._waiting.items():
-            if target <= best - height < self.most_blocks:
-                late.update(row)
         enough /= 1 - self.decay
         passed, failed = Range(), Range()
         current, partial, passing, best_buckets = Range(), 0.0, True, (0, 0)
@@ -117,7 +99,7 @@ class ConfirmStats:
             current.within_target += self._confirmed[period][bucket]
             current.confirmed += self._seen[bucket]
             current.left += self._failed[period][bucket]
-            current.waiting += late[bucket]
+            current.waiting += late.get(bucket, 0)
             partial += self._seen[bucket]
             if partial < enough:
                 continue

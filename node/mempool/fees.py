@@ -1,6 +1,6 @@
 """What a confirmation within some blocks costs: by history as Core does, else by what waits and what blocks took."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -54,6 +54,9 @@ class FeeEstimator:
         self._clock = clock
         self._stats = {each: ConfirmStats(*each.value) for each in Horizon}
         self._tracked: dict[bytes, tuple[int, int]] = {}
+        """Of what waits: the height of the tip when it came, and the bucket of its feerate."""
+        self._waiting: dict[int, Counter[int]] = {}
+        """How many of each bucket wait since a height."""
         self._taken: list[MempoolEntry] = []
         self._best = self._first = 0
         self._old_span = 0
@@ -83,8 +86,10 @@ class FeeEstimator:
         if self._is_current():
             bucket = bucket_of(entry.feerate)
             self._tracked[entry.txid] = entry.height, bucket
-            for stats in self._stats.values():
-                stats.came(entry.height, bucket)
+            row = self._waiting.get(entry.height)
+            if row is None:
+                row = self._waiting[entry.height] = Counter()
+            row[bucket] += 1
 
     def _is_current(self) -> bool:
         chain = self._chain
@@ -92,9 +97,18 @@ class FeeEstimator:
 
     def _forget(self, txid: bytes, *, in_block: bool) -> tuple[int, int] | None:
         tracked = self._tracked.pop(txid, None)
-        if tracked is not None:
+        if tracked is None:
+            return None
+        height, bucket = tracked
+        row = self._waiting[height]
+        row[bucket] -= 1
+        if not row[bucket]:
+            del row[bucket]
+        if not row:
+            del self._waiting[height]
+        if not in_block and self._best:
             for stats in self._stats.values():
-                stats.went(*tracked, self._best, in_block=in_block)
+                stats.failed(self._best - height, bucket)
         return tracked
 
     def _block(self, height: int, taken: list[MempoolEntry]) -> None:
@@ -102,7 +116,7 @@ class FeeEstimator:
             return  # of a branch that took the place of another: waits cannot be told there
         self._best = height
         for stats in self._stats.values():
-            stats.block(height)
+            stats.block()
         learnt = False
         for entry in taken:
             tracked = self._forget(entry.txid, in_block=True)
@@ -129,7 +143,11 @@ class FeeEstimator:
     def raw(self, target: int, success: float, horizon: Horizon) -> Estimate:
         """Say what the counts over one horizon say (Core: estimateRawFee)."""
         enough = _ENOUGH_SHORT if horizon is Horizon.SHORT else _ENOUGH
-        return self._stats[horizon].estimate(target, enough, success, self._best)
+        late: Counter[int] = Counter()
+        for height, row in self._waiting.items():
+            if self._best - height >= target:
+                late.update(row)
+        return self._stats[horizon].estimate(target, enough, success, late)
 
     def _median(self, horizon: Horizon, target: int, success: float) -> float:
         return self.raw(target, success, horizon).feerate
