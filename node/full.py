@@ -133,7 +133,7 @@ class FullNode:
             surroundings.random,
             addresses,
             upload=self.upload,
-            filters=self.filters if settings.peerblockfilters else None,
+            filters=self.filters,
             options=sync_options(settings, beat),
         )
         self.connections = Connections(
@@ -371,9 +371,10 @@ def prune_options(settings: Settings) -> PruneOptions | None:
 
 
 def sync_options(settings: Settings, beat: float) -> SyncOptions:
-    """Return how the settings want blocks and transactions relayed."""
+    """Return how the settings want blocks and transactions relayed, and filters served."""
     options = SyncOptions(
         settings.blocksonly,
+        settings.peerblockfilters,
         beat=beat,
         bloom_filters=settings.peerbloomfilters,
         extra_transactions=max(settings.blockreconstructionextratxn, 0),

@@ -73,9 +73,13 @@ _BLOCK_TYPES = (InventoryType.BLOCK, InventoryType.WITNESS_BLOCK)
 
 @dataclass(frozen=True, slots=True)
 class SyncOptions:
-    """How a full node talks. `beat`: seconds of the loop's time between two looks at the node's clock."""
+    """How a full node talks. `serves_filters`: to everybody, not only to those who have the permission.
+
+    `beat`: seconds of the loop's time between two looks at the node's clock.
+    """
 
     blocks_only: bool = False
+    serves_filters: bool = True
     trickle: TrickleTimes = field(default_factory=TrickleTimes)
     delays: RequestDelays = field(default_factory=RequestDelays)
     beat: float = BEAT
@@ -103,7 +107,7 @@ class Sync:
         filters: FilterIndex | None = None,
         options: SyncOptions | None = None,
     ) -> None:
-        """`filters`: those to serve to peers, None if they are not to be served."""
+        """`filters`: those to serve to peers, None if there are none."""
         self._chain = chain
         self._clock = clock
         self._options = options or SyncOptions()
@@ -135,7 +139,16 @@ class Sync:
             trickle=self._options.trickle,
             delays=self._options.delays,
         )
-        self._server = BlockServer(chain, writer, self._announcer, filters, offload, clock, self._is_used_up)
+        self._server = BlockServer(
+            chain,
+            writer,
+            self._announcer,
+            filters,
+            offload,
+            clock,
+            self._is_used_up,
+            serves_filters=self._options.serves_filters,
+        )
         self._handlers: dict[type[Message], Callable[[Peer, Any], Awaitable[Settlement | None]]] = {
             Addr: self._addr,
             AddrV2: self._addr,

@@ -78,13 +78,18 @@ class BlockServer:
         offload: Offload,
         clock: Clock,
         is_used_up: Callable[[int], bool],
+        *,
+        serves_filters: bool,
     ) -> None:
-        """`is_used_up`: whether no block of such a time may be given today (`-maxuploadtarget`)."""
+        """`is_used_up`: whether no block of such a time may be given today (`-maxuploadtarget`).
+
+        `serves_filters`: to everybody, not only to those who have the permission.
+        """
         self._chain = chain
         self._writer = writer
         self._announcer = announcer
         self._clock = clock
-        self._is_used_up = is_used_up
+        self._is_used_up, self._serves_filters = is_used_up, serves_filters
         self._filters = filters
         self._offload = offload
         self._continuations: dict[int, bytes] = {}
@@ -234,7 +239,7 @@ class BlockServer:
 
     async def filters(self, peer: Peer, message: GetCFilters) -> None:
         """Answer `getcfilters` with one `cfilter` a block. Raises Disconnect."""
-        entries = self._filter_range(message.filter_type, message.start_height, message.stop_hash, MAX_CFILTERS)
+        entries = self._filter_range(peer, message.filter_type, message.start_height, message.stop_hash, MAX_CFILTERS)
         for start in range(0, len(entries), _FILTERS_AT_A_TIME):
             some = entries[start : start + _FILTERS_AT_A_TIME]
             records = await self._read_filters(some)
@@ -246,7 +251,9 @@ class BlockServer:
 
     async def filter_headers(self, peer: Peer, message: GetCFHeaders) -> None:
         """Answer `getcfheaders`. Raises Disconnect."""
-        entries = self._filter_range(message.filter_type, message.start_height, message.stop_hash, MAX_CFILTER_HEADERS)
+        entries = self._filter_range(
+            peer, message.filter_type, message.start_height, message.stop_hash, MAX_CFILTER_HEADERS
+        )
         before = entries[0].parent
         records = await self._read_filters(entries if before is None else [before, *entries])
         if records is None:
@@ -258,16 +265,19 @@ class BlockServer:
 
     async def filter_checkpoints(self, peer: Peer, message: GetCFCheckpoint) -> None:
         """Answer `getcfcheckpt`. Raises Disconnect."""
-        stop = self._filter_range(message.filter_type, 0, message.stop_hash, None)[-1]
+        stop = self._filter_range(peer, message.filter_type, 0, message.stop_hash, None)[-1]
         heights = range(CHECKPOINT_INTERVAL, stop.height + 1, CHECKPOINT_INTERVAL)
         records = await self._read_filters([stop.ancestor(height) for height in heights])
         if records is not None:
             await peer.drained()
             peer.send(CFCheckpoint(BASIC, message.stop_hash, tuple(record.header for record in records)))
 
-    def _filter_range(self, filter_type: int, start: int, stop_hash: bytes, most: int | None) -> Sequence[Entry]:
+    def _filter_range(
+        self, peer: Peer, filter_type: int, start: int, stop_hash: bytes, most: int | None
+    ) -> Sequence[Entry]:
         """Return the asked for entries; without `most` only the last (Core: PrepareBlockFilterRequest)."""
-        if self._filters is None or filter_type != BASIC:
+        allowed = self._serves_filters or Permission.BLOCK_FILTERS in peer.permissions
+        if self._filters is None or not allowed or filter_type != BASIC:
             raise Disconnect(f"peer requested unsupported block filter type: {filter_type}")
         stop = self._chain.tree.get(stop_hash)
         if stop is None or not self._may_be_given(stop):

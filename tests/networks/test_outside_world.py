@@ -10,8 +10,8 @@ from altyn.consensus.networks import REGTEST
 from altyn.node.peer_memory import ANCHORS, PeerMemory
 from altyn.node.testnet.simulation import SimulatedNetwork
 from altyn.p2p.addresses import Endpoint, TimedAddress
-from altyn.p2p.kinds import PeerKind
-from altyn.p2p.messages import Block, GetData, Inventory, InventoryType, Verack, Version
+from altyn.p2p.kinds import PeerKind, Services
+from altyn.p2p.messages import Block, CFilter, GetCFilters, GetData, Inventory, InventoryType, Verack, Version
 from altyn.p2p.netgroups import parse_address
 from altyn.p2p.subnets import Subnet
 
@@ -71,8 +71,23 @@ async def test_old_blocks_are_not_given_away_once_the_day_is_used_up(permission:
             await caller.until_closed()
 
 
-async def test_a_node_finds_others_through_the_one_it_knows() -> None:
-    """One seed node: from its answer a newcomer gets its eight and two, and the same blocks."""
+@pytest.mark.parametrize("permission", ["", "blockfilters@50.0.0.1"])
+async def test_filters_are_served_to_those_who_may_have_them(permission: str) -> None:
+    async with SimulatedNetwork.open(seed=5) as network:
+        whitelist = (permission,) if permission else ()
+        node = await network.add_node(peerblockfilters=False, whitelist=whitelist)
+        tip = await node.mine()
+        caller = Caller(await network.links.dialer("50.0.0.1")(Endpoint(node.host, network.network.port)))
+        theirs = await caller.handshake()
+        assert not theirs.services & Services.COMPACT_FILTERS
+        await caller.send(GetCFilters(0, 0, tip))
+        if permission:
+            await caller.expect(CFilter)
+        else:
+            await caller.until_closed()
+
+
+async def test_a_newcomer_asks_its_seed_node_for_addresses() -> None:
     async with SimulatedNetwork.open(seed=5) as network:
         old = [await network.add_node() for _ in range(3)]
         await old[0].mine(2)
