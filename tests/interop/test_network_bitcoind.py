@@ -37,6 +37,11 @@ def connect(one: NodeProcess, other: NodeProcess) -> None:
     until(lambda: len(one.call("getpeerinfo")) > 0 and len(other.call("getpeerinfo")) > 0)
 
 
+def transports(node: NodeProcess) -> list[tuple[str, str]]:
+    """How a node speaks with its peers: the transport, and the id of an encrypted session."""
+    return [(peer["transport_protocol_type"], peer["session_id"]) for peer in node.call("getpeerinfo")]
+
+
 @pytest.mark.slow
 def test_altyn_syncs_500_blocks_of_mixed_payments(bitcoind: NodeProcess, altyn: NodeProcess) -> None:
     fund(bitcoind)
@@ -55,6 +60,8 @@ def test_bitcoind_follows_blocks_mined_by_altyn(bitcoind: NodeProcess, altyn: No
     altyn.call("generatetoaddress", 20, NOBODY)
     until_same_tip(altyn, bitcoind)
     assert bitcoind.call("getblockcount") == 20
+    assert transports(altyn) == transports(bitcoind)
+    assert transports(altyn)[0][0] == "v2"
     altyn.call("generatetoaddress", 1, NOBODY)  # a single new block is announced at once
     until_same_tip(altyn, bitcoind)
 
@@ -65,6 +72,8 @@ def test_altyn_follows_when_bitcoind_dials_it(bitcoind: NodeProcess, altyn: Node
     until_same_tip(altyn, bitcoind)
     assert altyn.call("getpeerinfo")[0]["inbound"] is True
     assert "/Satoshi:" in altyn.call("getpeerinfo")[0]["subver"]
+    assert transports(altyn) == transports(bitcoind)
+    assert transports(altyn)[0][0] == "v2"
 
 
 def test_payments_travel_both_ways_and_confirm_on_both(bitcoind: NodeProcess, altyn: NodeProcess) -> None:
@@ -134,10 +143,27 @@ def test_a_double_spend_is_refused_by_both_with_the_same_words(tmp_path: Path, a
         assert by_altyn.value.message.startswith("insufficient fee, rejecting replacement ")
 
 
+@pytest.mark.parametrize("plain", ["light", "bitcoind"])
+def test_blocks_and_filters_travel_where_only_one_side_can_encrypt(tmp_path: Path, plain: str) -> None:
+    theirs, ours = (
+        f"-v2transport={int(plain != 'bitcoind')}",
+        "--nov2transport" if plain == "light" else "--v2transport",
+    )
+    with bitcoind_process(tmp_path / "bitcoind", "-blockfilterindex=1", "-peerblockfilters=1", theirs) as bitcoind:
+        bitcoind.call("generatetoaddress", 10, NOBODY)
+        with altyn_process(tmp_path / "light", "--addnode", bitcoind.address, ours, kind="light") as light:
+            until_same_tip(light, bitcoind)
+            block_hash = bitcoind.call("getblockhash", 10)
+            assert light.call("getblockfilter", block_hash) == bitcoind.call("getblockfilter", block_hash)
+            assert transports(light) == transports(bitcoind) == [("v1", "")]
+
+
 def test_a_light_node_verifies_with_bitcoind(bitcoind: NodeProcess, tmp_path: Path) -> None:
     bitcoind.call("generatetoaddress", 30, NOBODY)
     with altyn_process(tmp_path / "light", "--addnode", bitcoind.address, kind="light") as light:
         until_same_tip(light, bitcoind)
+        assert transports(light) == transports(bitcoind)
+        assert transports(light)[0][0] == "v2"
         for height in (0, 1, 30):
             block_hash = bitcoind.call("getblockhash", height)
             assert light.call("getblockfilter", block_hash) == bitcoind.call("getblockfilter", block_hash)
