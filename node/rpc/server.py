@@ -163,6 +163,8 @@ class RpcServer:
     async def close(self) -> None:
         """Answer nobody any more: what is being worked on gets two seconds to finish."""
         runner, self._runner = self._runner, None
+        if self.stream is not None:
+            self.stream.end()
         if runner is not None:
             await runner.cleanup()
 

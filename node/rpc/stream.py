@@ -61,18 +61,24 @@ class EventStream:
 
     def __init__(self, events: Events) -> None:
         self._events = events
-        self._clients = 0
+        self._clients: set[asyncio.Queue[bytes | None]] = set()
+
+    def end(self) -> None:
+        """Say to every client that there is no more, once it has what waits for it."""
+        for waiting in self._clients:
+            if not waiting.full():  # else it has been told
+                waiting.put_nowait(None)
 
     async def listen(self) -> AsyncGenerator[bytes, None]:
         """Yield the events from now on, as text/event-stream has them; ends for a client that is too slow.
 
         Raises TooManyClients before the first.
         """
-        if self._clients >= MOST_CLIENTS:
+        if len(self._clients) >= MOST_CLIENTS:
             raise TooManyClients
         waiting: asyncio.Queue[bytes | None] = asyncio.Queue(MOST_WAITING)
         unsubscribe = self._events.subscribe(self._writer(waiting))
-        self._clients += 1
+        self._clients.add(waiting)
         try:
             yield b": altyn\n\n"
             while True:
@@ -86,7 +92,7 @@ class EventStream:
                 yield text
         finally:
             unsubscribe()
-            self._clients -= 1
+            self._clients.discard(waiting)
 
     @staticmethod
     def _writer(waiting: "asyncio.Queue[bytes | None]") -> Callable[[Any], None]:

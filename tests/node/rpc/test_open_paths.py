@@ -111,3 +111,13 @@ async def test_a_silent_node_shows_that_it_is_alive(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(stream, "_HEARTBEAT", 0.01)
     listening = EventStream(Events()).listen()
     assert [await anext(listening) for _ in range(3)] == [b": altyn\n\n", b":\n\n", b":\n\n"]
+
+
+async def test_listeners_are_told_when_there_is_no_more(rpc: Rpc) -> None:
+    events = Events()
+    served = EventStream(events)
+    listening = served.listen()
+    await anext(listening)
+    events.publish(TipChanged(rpc.node.chain.tip, rpc.node.chain.tip))
+    served.end()
+    assert len([text async for text in listening]) == 1
