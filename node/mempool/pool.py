@@ -226,11 +226,10 @@ class Mempool:
             found.add(txid)
             entry = self._entries[txid]
             size += entry.vsize
-            shown = txid[::-1].hex()
             if entry.descendant_size + vsize > limits.descendant_size:
-                return found, f"exceeds descendant size limit for tx {shown} [limit: {limits.descendant_size}]"
+                return found, f"exceeds descendant size limit for tx {_shown(txid)} [limit: {limits.descendant_size}]"
             if entry.descendant_count + count > limits.descendant_count:
-                return found, f"too many descendants for tx {shown} [limit: {limits.descendant_count}]"
+                return found, f"too many descendants for tx {_shown(txid)} [limit: {limits.descendant_count}]"
             if size > limits.ancestor_size:
                 return found, f"exceeds ancestor size limit [limit: {limits.ancestor_size}]"
             staged |= entry.parents - found
@@ -420,3 +419,7 @@ class Mempool:
         sequence = self.sequence
         self.sequence += 1
         return sequence
+
+
+def _shown(txid: bytes) -> str:
+    return txid[::-1].hex()
