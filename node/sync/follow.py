@@ -2,25 +2,25 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 
 from altyn.consensus.block import Block, Header
 from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.pow import work
-from altyn.consensus.transaction import Transaction
 from altyn.node.chain.chain import Chain
 from altyn.node.chain.tree import Entry
 from altyn.node.events import BlockConnected, BlockFailed, TipChanged
 from altyn.node.sync.announce import BlockAnnouncer
-from altyn.node.sync.blocks import MAX_BLOCKS_IN_TRANSIT_PER_PEER, BlockDownload, Request, is_near_present
+from altyn.node.sync.blocks import BlockDownload
 from altyn.node.sync.compact import (
     COMPACT_PROTOCOL_VERSION,
     COMPACT_VERSION,
     MAX_COMPACT_PER_BLOCK,
     HighBandwidthPeers,
     Reconstruction,
-    Unusable,
 )
+from altyn.node.sync.compact_download import Answer, CompactDownload, Instead
 from altyn.node.sync.headers import MAX_HEADERS, HeaderSync, PeerChain
 from altyn.node.sync.presync import Presync, Step
 from altyn.node.writer import Writer
@@ -113,7 +113,7 @@ class ChainSync:
         self._sources: dict[bytes, tuple[int, bool]] = {}
         """Who gave a block, and whether as a compact one, which need not be valid."""
         self._announcer = announcer
-        self._reconstruction = reconstruction
+        self._compact = CompactDownload(chain, self._download, reconstruction)
         self._random = random
         self._high_bandwidth = HighBandwidthPeers()
         self._wants_compact = wants_compact
@@ -243,27 +243,9 @@ class ChainSync:
         entry = await self._add_compact_header(peer, message.header)
         if entry is None or entry.has_block or peer.id not in self._peers:
             return None
-        state, download, tip, now = self._peers[peer.id], self._download, self._chain.tip, self._clock.now()
-        asked = list(download.asked(entry.hash))
-        request = download.request_of(peer.id, entry.hash)
-        if entry.chain_work <= tip.chain_work or entry.tx_count or (request and entry.height > tip.height + 2):
-            if request is not None:  # for some reason it was asked for, but our mempool does not fit it
-                self._request(state, [entry])
-            return None
-        if not asked and not is_near_present(tip, self._chain.network, now):
-            return None
-        if entry.height > tip.height + 2:
-            return self._add_headers(peer, [message.header])
-        has_room = (
-            len(asked) < MAX_COMPACT_PER_BLOCK and len(download.in_flight(peer.id)) < MAX_BLOCKS_IN_TRANSIT_PER_PEER
-        )
-        if request is None and not has_room:
-            return self._reconstruct_at_once(peer, message, entry)
-        request = request or download.request(peer.id, entry, now)
-        if request.is_compact:
-            return None
-        request.is_compact = True
-        return self._reconstruct(state, message, request, asked)
+        now = self._clock.now()
+        answer = self._compact.announced(peer.id, message, entry, now, partial(self._may_help, peer))
+        return self._act(peer, entry, answer)
 
     def block_transactions_received(self, peer: Peer, message: BlockTransactions) -> Settlement | None:
         """Handle `blocktxn`. Raises Misbehaving; the settlement too."""
@@ -271,7 +253,8 @@ class ChainSync:
         if request is None or request.partial is None:
             log.debug("%s sent transactions of a block that was not asked for", peer)
             return None
-        return self._complete(self._peers[peer.id], request, message.transactions)
+        answer = self._compact.completed(peer.id, request, message.transactions, self._clock.now())
+        return self._act(peer, request.entry, answer)
 
     def not_found(self, peer: Peer, hashes: Sequence[bytes]) -> None:
         """Ask others for blocks that the peer said it does not have."""
@@ -511,68 +494,29 @@ class ChainSync:
                 state.announced_at = self._clock.now()
         return entry
 
-    def _reconstruct(
-        self, state: _Peer, message: CompactBlock, request: Request, asked: Sequence[int]
-    ) -> Settlement | None:
-        """Complete the block or ask for what is missing; `asked` are those who were asked for it before."""
-        peer, entry, now = state.peer, request.entry, self._clock.now()
-        is_first = not asked or asked[0] == peer.id
-        try:
-            request.partial = self._reconstruction.begin(message)
-        except Unusable as error:
-            self._give_up(state, request, error, "invalid compact block", is_first=is_first)
-            return None
-        missing = request.partial.missing
-        if not missing:
-            return self._complete(state, request, ())
-        # The last of the parallel downloads is kept for an outbound peer, which attackers find harder to be.
-        trusted = (
+    def _may_help(self, peer: Peer, asked: Sequence[int]) -> bool:
+        """Whether the peer may be asked for parts of a block that others were asked for already.
+
+        The last place is kept for an outbound peer, which attackers find harder to be.
+        """
+        return peer.id in self._high_bandwidth and (
             not peer.inbound
             or len(asked) < MAX_COMPACT_PER_BLOCK - 1
             or any(not self._peers[other].peer.inbound for other in asked)
         )
-        if is_first or (peer.id in self._high_bandwidth and trusted):
-            peer.send(GetBlockTransactions(entry.hash, missing))
-        else:
-            self._download.refused(peer.id, entry.hash, now)
+
+    def _act(self, peer: Peer, entry: Entry, answer: Answer) -> Settlement | None:
+        match answer:
+            case Block():
+                self._download.arrived(peer.id, entry.hash, self._clock.now())
+                return self._add_block(peer, answer, True, by_compact=True)
+            case GetBlockTransactions():
+                peer.send(answer)
+            case Instead.WHOLE_BLOCK:
+                self._request(self._peers[peer.id], [entry])
+            case Instead.HEADER:
+                return self._add_headers(peer, [entry.header])
         return None
-
-    def _complete(self, state: _Peer, request: Request, transactions: Sequence[Transaction]) -> Settlement | None:
-        peer, entry = state.peer, request.entry
-        assert request.partial is not None
-        try:
-            block = request.partial.fill(transactions, segwit_active=self._has_segwit(entry))
-        except Unusable as error:
-            reason = "invalid compact block/non-matching block transactions"
-            self._give_up(state, request, error, reason, is_first=self._download.asked(entry.hash)[0] == peer.id)
-            return None
-        self._download.arrived(peer.id, entry.hash, self._clock.now())
-        return self._add_block(peer, block, True, by_compact=True)
-
-    def _give_up(self, state: _Peer, request: Request, error: Unusable, reason: str, *, is_first: bool) -> None:
-        """Ask for the whole block, or leave it to others. Raises Misbehaving over what cannot be chance."""
-        entry = request.entry
-        if error.bogus or not is_first:
-            self._download.refused(state.peer.id, entry.hash, self._clock.now())
-        if error.bogus:
-            raise Misbehaving(reason) from None
-        if is_first:
-            self._request(state, [entry])
-
-    def _reconstruct_at_once(self, peer: Peer, message: CompactBlock, entry: Entry) -> Settlement | None:
-        """Complete a block that others were asked for, if nothing of it is missing."""
-        try:
-            partial = self._reconstruction.begin(message)
-            if partial.missing:
-                return None
-            block = partial.fill((), segwit_active=self._has_segwit(entry))
-        except Unusable:
-            return None  # Core does not look further into it either
-        self._download.arrived(peer.id, entry.hash, self._clock.now())
-        return self._add_block(peer, block, True, by_compact=True)
-
-    def _has_segwit(self, entry: Entry) -> bool:
-        return entry.height >= self._chain.network.segwit_height
 
     # --- announcements ---
 
