@@ -128,7 +128,7 @@ class ExtraTransactions:
 
     def keep(self, tx: Transaction) -> None:
         """Remember a transaction in place of the oldest one, unless it is very large."""
-        if memory_of(tx) < _MAX_EXTRA_MEMORY:
+        if len(tx.raw) < _MAX_EXTRA_MEMORY and memory_of(tx) < _MAX_EXTRA_MEMORY:  # counting many parts takes long
             self._kept.append(tx)
 
 

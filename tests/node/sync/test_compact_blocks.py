@@ -6,7 +6,8 @@ import pytest
 from builders import Drawing, block_on, chain, coin, spend
 
 from altyn.consensus.block import Block
-from altyn.consensus.transaction import Transaction, TxIn, TxOut
+from altyn.consensus.transaction import OutPoint, Transaction, TxIn, TxOut
+from altyn.node.sync import compact
 from altyn.node.sync.compact import (
     Choice,
     ExtraTransactions,
@@ -102,6 +103,15 @@ def test_a_compact_block_with_a_hole_or_without_anything_is_bogus(block: Block) 
         hole = CompactBlock(message.header, 7, ids, (Prefilled(position, coinbase),))
         assert is_bogus(lambda hole=hole: PartialBlock(hole))
     assert is_bogus(lambda: PartialBlock(CompactBlock(message.header, 7, (), ())))
+
+
+def test_a_transaction_of_a_million_parts_is_let_go_without_counting_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[Transaction] = []
+    monkeypatch.setattr(compact, "memory_of", lambda tx: counted.append(tx) or 0)
+    extra = ExtraTransactions(2)
+    extra.keep(Transaction(2, [TxIn(OutPoint.make(bytes(32), 0), witness=(b"",) * 1_000_000)], [TxOut(1, b"")]))
+    assert not counted
+    assert len(extra) == 0
 
 
 def test_the_oldest_extra_transactions_make_room(block: Block) -> None:
