@@ -52,7 +52,7 @@ def proxied_dialer(proxies: Proxies, rng: random.Random, *, names: bool = True, 
         proxy = Proxy(ProxyType.SOCKS5, *way, username=credentials, password=credentials, rdns=True, loop=loop)
         try:
             sock = await proxy.connect(*endpoint, timeout=PROXY_TIMEOUT)
-        except ProxyError as error:
+        except (ProxyError, ValueError) as error:  # the latter for what is no name of a host, as 127.0.0..1
             raise OSError(f"proxy {way}: {error}") from None
         reader, writer = await asyncio.open_connection(sock=sock, limit=READ_SIZE // 2)
         return TcpTransport(reader, writer, remote=endpoint)

@@ -153,6 +153,7 @@ class AddressGossip:
         state.tokens_at = now
         limited = Permission.ADDR not in peer.permissions
         kept: list[TimedAddress] = []
+        before = state.processed, state.rate_limited
         for timed in self._random.sample(message.addresses, len(message.addresses)):
             if state.tokens >= 1.0:
                 state.tokens -= 1.0
@@ -178,8 +179,8 @@ class AddressGossip:
         log.debug(
             "Received addr: %d addresses (%d processed, %d rate-limited) from %s",
             len(message.addresses),
-            state.processed,
-            state.rate_limited,
+            state.processed - before[0],
+            state.rate_limited - before[1],
             peer,
         )
         if len(message.addresses) < MAX_ADDR_TO_SEND:

@@ -22,8 +22,12 @@ class Socks5:
     reply: int = 0
     asked: list[tuple[str, int, str, str]] = field(default_factory=list)
     endpoint: Endpoint = field(init=False)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.tasks.append(task)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             _, count = await reader.readexactly(2)
             methods = await reader.readexactly(count)
@@ -48,6 +52,8 @@ class Socks5:
             while not self.reply and (data := await reader.read(1000)):
                 writer.write(data)
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 @contextlib.asynccontextmanager
@@ -57,6 +63,7 @@ async def socks5(reply: int = 0) -> AsyncIterator[Socks5]:
     proxy.endpoint = Endpoint(*server.sockets[0].getsockname()[:2])
     async with server:
         yield proxy
+    await asyncio.gather(*proxy.tasks)
 
 
 async def refuses(endpoint: Endpoint) -> Transport:
@@ -119,3 +126,10 @@ async def test_what_the_proxy_cannot_reach_is_an_os_error() -> None:
             await dialer(proxy, proxy)(Endpoint("8.8.8.8", 1))
     with pytest.raises(OSError, match="proxy"):
         await dialer(proxy, proxy)(Endpoint("8.8.8.8", 1))  # the proxy itself is gone
+
+
+@pytest.mark.parametrize("host", ["127.0.0..1", "x" * 300, "\udce4"])
+async def test_what_is_no_name_of_a_host_is_an_os_error(host: str) -> None:
+    async with socks5() as proxy:
+        with pytest.raises(OSError, match="proxy"):
+            await dialer(proxy, proxy)(Endpoint(host, 1))
