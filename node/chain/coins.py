@@ -105,10 +105,23 @@ class CoinsCache:
         return None if data is None else decode_coin(data)
 
     def many(self, outpoints: Iterable[OutPoint]) -> dict[OutPoint, Coin]:
-        find = self._find
-        found = {}
+        layers = [layer for layer in self._layers if layer]
+        found: dict[OutPoint, Coin] = {}
+        below: list[OutPoint] = []
         for outpoint in outpoints:
-            data = find(outpoint)
+            for layer in layers:
+                data = layer.fresh.get(outpoint)
+                if data is None and outpoint in layer.changed:
+                    data = layer.changed[outpoint]
+                    if data is None:
+                        break
+                if data is not None:
+                    found[outpoint] = decode_coin(data)
+                    break
+            else:
+                below.append(outpoint)
+        below.sort()  # neighbours lie in the same tables: their indexes are near at hand
+        for outpoint, data in zip(below, self._store.many(below), strict=True):
             if data is not None:
                 found[outpoint] = decode_coin(data)
         return found

@@ -22,6 +22,10 @@ class CoinStore:
         """Return a coin's value form, or None."""
         return self._kv.get(COIN + outpoint)
 
+    def many(self, outpoints: Iterable[bytes]) -> list[bytes | None]:
+        """Return what `get` does for each of `outpoints`."""
+        return self._kv.many([COIN + outpoint for outpoint in outpoints])
+
     @property
     def base(self) -> bytes | None:
         """The hash of the block whose snapshot these coins began with; None if they did not, or it is not whole."""

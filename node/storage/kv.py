@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,10 @@ class KeyValue(Protocol):
     """An ordered map of bytes; safe to use from several threads. Everything raises StoreError on corruption."""
 
     def get(self, key: bytes) -> bytes | None: ...
+
+    def many(self, keys: Iterable[bytes]) -> list[bytes | None]:
+        """Return what `get` does for each of `keys`."""
+        ...
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Go through the keys that begin with `prefix`, in order, as they are at the first step."""
@@ -81,6 +85,11 @@ class LevelDb:
                 raise
         return value
 
+    def many(self, keys: Iterable[bytes]) -> list[bytes | None]:
+        read = self._db.get
+        with self._errors():
+            return [read(key, verify_checksums=True) for key in keys]
+
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         with self._errors(), self._db.iterator(prefix=prefix, verify_checksums=True, fill_cache=False) as found:
             yield from found
@@ -102,6 +111,9 @@ class Memory:
 
     def get(self, key: bytes) -> bytes | None:
         return self._items.get(key)
+
+    def many(self, keys: Iterable[bytes]) -> list[bytes | None]:
+        return [self._items.get(key) for key in keys]
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield from sorted(item for item in list(self._items.items()) if item[0].startswith(prefix))

@@ -49,6 +49,8 @@ SNAPSHOT = b"S"
 
 COIN = b"C"
 _COIN_HEAD = struct.Struct("<Iq")
+_tuple = tuple.__new__
+"""Makes a named tuple in half the time that its own constructor takes."""
 _read_coin_head, _write_coin_head = _COIN_HEAD.unpack_from, _COIN_HEAD.pack
 _new = tuple.__new__
 """Half the price of calling a NamedTuple: see altyn.consensus.transaction."""

@@ -83,6 +83,12 @@ def test_parse_measures_the_largest_blocks() -> None:
     assert case["unit"] == "MB/s"
 
 
+def test_coins_are_looked_up_beside_plyvel() -> None:
+    checked, unchecked = run("coins", "--coins", "2000", "--look-ups", "1000")["cases"]
+    assert (checked["name"], checked["bar"], checked["unit"]) == ("random-look-ups", ">=0.6", "coins/s")
+    assert unchecked["bar"] is None
+
+
 @pytest.mark.slow
 def test_mempool_measures_both_ways_in_and_answers_meanwhile() -> None:
     options = ("--count", "50", "--batch", "25", "--blocks", "130", "--inputs", "200")

@@ -27,6 +27,7 @@ def test_a_batch_is_written_whole(kv: KeyValue) -> None:
         batch.delete(b"never")
     assert kv.get(b"a1") is None
     assert kv.get(b"a2") == b"two"
+    assert kv.many([b"b1", b"a1", b"a2"]) == [b"three", None, b"two"]
     assert list(kv.scan(b"a")) == [(b"a2", b"two")]
     assert list(kv.scan(b"")) == [(b"a2", b"two"), (b"b1", b"three")]
 
