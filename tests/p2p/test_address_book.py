@@ -273,8 +273,8 @@ def test_one_group_of_addresses_gets_a_thirty_second_of_tried() -> None:
 def test_an_eclipse_from_a_few_networks_leaves_most_choices_honest() -> None:
     """400 honest tried nodes; an attacker with 4 networks floods 40,000 addresses, and answers at 4,000 of them.
 
-    It may have 32 of the buckets of `tried`, where the honest stand until a feeler finds them gone: they keep all their
-    places, and an outbound connection goes to them in two of three cases even though the attacker owns most of `new`.
+    The honest keep all their places in `tried`, until a feeler finds them gone; fewer than four in ten choices fall on
+    the attacker (measured: 23 %), and of those from `tried` fewer than one in ten, though almost all of `new` is his.
     """
     addresses = book()
     honest = [spread(number) for number in range(400)]
@@ -294,8 +294,8 @@ def test_an_eclipse_from_a_few_networks_leaves_most_choices_honest() -> None:
     chosen = [addresses.select(NOW) for _ in range(2_000)]
     of_attacker = sum(one is not None and net_group(one.address) in groups for one in chosen)
     of_tried = [one for one in chosen if one is not None and one.is_tried]
-    assert of_attacker < 2_000 * 0.65
-    assert sum(net_group(one.address) in groups for one in of_tried) < len(of_tried) * 0.25
+    assert of_attacker < 2_000 * 0.4
+    assert sum(net_group(one.address) in groups for one in of_tried) < len(of_tried) * 0.1
 
 
 def test_a_flood_costs_bounded_memory_and_time() -> None:
