@@ -307,6 +307,21 @@ async def test_a_snapshot_is_refused_where_the_chain_cannot_stand_on_it(snapshot
         assert await refusal(chain) == "Population failed: Work does not exceed active chainstate."
 
 
+async def test_coins_that_are_built_anew_begin_at_genesis(snapshot: Story, open_chain: Any, tmp_path: Path) -> None:
+    story = snapshot
+    async with open_chain(tmp_path / "node", network=story.network) as chain:
+        await chain.add_headers([block.header for block in story.blocks])
+        await stand_on(chain, story)
+        await add(chain, story.blocks[BASE:] + story.blocks[:3])
+    with DataFolder.open(tmp_path / "node", story.network) as folder:
+        folder.forget(block_index=False)
+    async with open_chain(tmp_path / "node", network=story.network) as chain:
+        assert (chain.background, chain.tip.height) == (None, 3)
+        await add(chain, story.blocks[3:BASE])
+        assert chain.tip.height == 12
+        assert coins_of(chain) == story.coins(12)
+
+
 async def test_a_crash_at_any_instant_is_survived(snapshot: Story, open_chain: Any, tmp_path: Path) -> None:
     """The folder is copied wherever a crash would be interesting, as SIGKILL would leave it, and opened again."""
     story, node = snapshot, tmp_path / "node"
