@@ -39,6 +39,15 @@ def test_files_are_bitcoinds_byte_for_byte(tmp_path: Path) -> None:
             hold_files_against_each_other(tmp_path, altyn, bitcoind, height)
 
 
+def restart_killed(node: NodeProcess) -> None:
+    """Kill a node, and start it again at the time of the chain."""
+    assert node.process is not None
+    node.process.kill()
+    node.process.wait()
+    node.start()
+    node.call("setmocktime", BEGIN + 200)
+
+
 BEGIN = 1598887952
 KEY = "pk(0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798)"
 
@@ -80,6 +89,9 @@ def test_each_begins_with_a_file_of_the_other_and_proves_it(tmp_path: Path) -> N
                 }
                 assert node.call("getblockcount") == 110
                 assert len(node.call("getchainstates")["chainstates"]) == 2
+                if node is other_altyn:  # a kill at once, and one when the proof has ended: it goes on from there
+                    restart_killed(node)
+                    assert len(node.call("getchainstates")["chainstates"]) == 2
                 node.call("addnode", bitcoind.address, "onetry")
                 until(lambda node=node: len(node.call("getchainstates")["chainstates"]) == 1)  # type: ignore[misc]
                 until_same_tip(node, bitcoind)
@@ -87,5 +99,6 @@ def test_each_begins_with_a_file_of_the_other_and_proves_it(tmp_path: Path) -> N
                     node.call("gettxoutsetinfo")["hash_serialized_3"]
                     == (bitcoind.call("gettxoutsetinfo")["hash_serialized_3"])
                 )
+            restart_killed(other_altyn)
             [state] = other_altyn.call("getchainstates")["chainstates"]
             assert state["validated"] is True
