@@ -41,8 +41,11 @@ from altyn.node.mempool.truc import check_truc
 from altyn.node.offload import Offload
 from altyn.node.writer import Writer
 
-SMALL_WEIGHT = 2000
-"""Weight units up to which scripts run on the event loop: a thread would take longer to be woken, and come back."""
+SMALL_WEIGHT, SMALL_SIGOP_COST = 2000, 40
+"""Up to which scripts run on the event loop: a thread would take longer to be woken, and come back.
+
+Weight alone says little: 2,000 units have room for hundreds of keys that one signature is tried with.
+"""
 NOTHING: Mapping[OutPoint, Coin] = {}
 
 _MOST_OUTPUTS_LOOKED_UP = 64
@@ -293,7 +296,7 @@ class Acceptance:
         """Run the scripts elsewhere, under the rules of relay and of blocks. Raises ValidationError."""
         tx, scripts = candidate.entry.tx, self._scripts
         flags = script_flags(self._chain.network, candidate.tip.height + 1, b"") if scripts is not None else None
-        if tx.weight <= SMALL_WEIGHT:
+        if tx.weight <= SMALL_WEIGHT and candidate.entry.sigop_cost <= SMALL_SIGOP_COST:
             passed = check_scripts(tx, candidate.coins, self._secp, flags)
         else:
             passed = await self._offload(check_scripts, tx, candidate.coins, self._secp, flags)

@@ -68,6 +68,9 @@ HISTORICAL_AGE = 7 * 24 * 60 * 60
 BEAT = 0.1
 """Seconds between two looks at the clock (Core: SendMessages): a mock time that leaps is noticed within one."""
 
+_ITEMS_AT_ONCE = 500
+"""Announced transactions looked at before others get a turn: three milliseconds."""
+
 _BLOCK_TYPES = (InventoryType.BLOCK, InventoryType.WITNESS_BLOCK)
 
 
@@ -249,8 +252,9 @@ class Sync:
         transactions = [item for item in message.items if item.type in (InventoryType.TX, InventoryType.WTX)]
         if blocks:
             self.follow.blocks_announced(peer, blocks)
-        if transactions:
-            self.gossip.announced(peer, transactions)
+        for start in range(0, len(transactions), _ITEMS_AT_ONCE):
+            self.gossip.announced(peer, transactions[start : start + _ITEMS_AT_ONCE])
+            await asyncio.sleep(0)
 
     async def _get_data(self, peer: Peer, message: GetData) -> None:
         await self._server.data(peer, message.items, self.gossip.finder(peer), self.gossip.bloom(peer.id))

@@ -118,7 +118,7 @@ class TransactionJudge:
             package = sha256(b"".join(sorted((parent.wtxid, child.wtxid)))).digest()
             if package in self._underpaid:
                 continue
-            tx = child.tx
+            tx = await child.read()
             result = await self._packages.accept([parent, tx])
             if result.refusal is None:
                 log.debug("accepted %s together with %s", parent.txid[::-1].hex(), tx.txid[::-1].hex())
@@ -146,7 +146,7 @@ class TransactionJudge:
             orphan = waiting.pop()
             if self._orphans.get(orphan.wtxid) is None:
                 continue
-            tx = orphan.tx
+            tx = await orphan.read()
             try:
                 await self._acceptance.accept(tx)
             except ValidationError as error:

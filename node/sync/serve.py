@@ -1,8 +1,10 @@
 """Answers to what peers ask for: headers, blocks, transactions, compact filters, at the pace at which they read."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
+from typing import ParamSpec, TypeVar
 
 from altyn.consensus.block import Block, Header
 from altyn.consensus.bloom import BloomFilter
@@ -47,6 +49,9 @@ from altyn.p2p.messages import (
 )
 from altyn.p2p.peer import Peer
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
 MAX_BLOCKS_IN_INV = 500
@@ -57,6 +62,8 @@ CHECKPOINT_INTERVAL = 1000
 STALE_RELAY_AGE_LIMIT = 30 * 24 * 60 * 60
 """Seconds: older blocks beside the active chain are not given away, or nodes could be told apart by them."""
 _FILTERS_AT_A_TIME = 50
+_ITEMS_AT_ONCE = 500
+"""Items of a `getdata` looked at before others get a turn."""
 LIMITED_BLOCKS = 288
 """Blocks below its tip that a pruned node serves (BIP159)."""
 _RACE = 2
@@ -91,8 +98,13 @@ class BlockServer:
         self._clock = clock
         self._is_used_up, self._serves_filters = is_used_up, serves_filters
         self._filters = filters
-        self._offload = offload
+        self._offload, self._turn = offload, asyncio.Lock()
         self._continuations: dict[int, bytes] = {}
+
+    async def _read(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do work for one peer at a time: however many ask, a new block waits for one thread at most."""
+        async with self._turn:
+            return await self._offload(function, *args, **kwargs)
 
     def remove(self, peer_id: int) -> None:
         """Forget a peer that left."""
@@ -147,7 +159,9 @@ class BlockServer:
         `bloom` is the filter that the peer has set, if any.
         """
         missing: list[Inventory] = []
-        for item in items:
+        for number, item in enumerate(items):
+            if not number % _ITEMS_AT_ONCE:
+                await asyncio.sleep(0)
             if not peer.is_ready:
                 return
             await peer.drained()
@@ -191,9 +205,9 @@ class BlockServer:
             elif item.type == InventoryType.FILTERED_BLOCK and bloom is not None:
                 await self._send_filtered(peer, await self._block(entry), bloom)
             else:
-                raw = await self._offload(chain.read_block_bytes, entry)
+                raw = await self._read(chain.read_block_bytes, entry)
                 if item.type == InventoryType.BLOCK:
-                    raw = await self._offload(strip_witnesses, raw)
+                    raw = await self._read(strip_witnesses, raw)
                 peer.send_raw("block", raw)
         except BlockNotStored:
             return
@@ -203,7 +217,7 @@ class BlockServer:
 
     async def _send_filtered(self, peer: Peer, block: Block, bloom: BloomFilter) -> None:
         """Send the proof of what matches, and then that, without witnesses (BIP37)."""
-        wanted = await self._offload(lambda: [bloom.matches(tx) for tx in block.transactions])
+        wanted = await self._read(lambda: [bloom.matches(tx) for tx in block.transactions])
         tree = PartialMerkleTree.build([tx.txid for tx in block.transactions], wanted)
         peer.send(MerkleBlock(block.header, *tree))
         for tx in compress(block.transactions, wanted):
@@ -235,7 +249,7 @@ class BlockServer:
 
     async def _block(self, entry: Entry) -> Block:
         recent = self._announcer.recent(entry.hash)
-        return await self._offload(self._chain.read_block, entry) if recent is None else recent
+        return await self._read(self._chain.read_block, entry) if recent is None else recent
 
     async def filters(self, peer: Peer, message: GetCFilters) -> None:
         """Answer `getcfilters` with one `cfilter` a block. Raises Disconnect."""
@@ -306,7 +320,7 @@ class BlockServer:
         def read() -> list[FilterRecord | None]:
             return [store.get(height, block_hash) for height, block_hash in keys]
 
-        records = await self._offload(read)
+        records = await self._read(read)
         found = [record for record in records if record is not None]
         if len(found) < len(records):
             log.debug("filters asked for are not indexed yet")

@@ -27,7 +27,7 @@ def test_an_orphan_is_found_by_both_hashes_and_by_its_parent(orphans: Orphans) -
     assert not orphans.add(child, 2, now=0)
     assert child.txid in orphans
     assert child.wtxid in orphans
-    assert [orphan.tx for orphan in orphans.children(parent)] == [child]
+    assert [orphan.raw for orphan in orphans.children(parent)] == [child.raw]
 
 
 def test_there_are_never_more_than_the_bound(orphans: Orphans) -> None:
@@ -80,4 +80,4 @@ def test_many_small_witness_parts_cost_their_bytes_and_not_a_multiple() -> None:
         assert tracemalloc.get_traced_memory()[0] < 1.5 * 10 * len(fat.raw)
     finally:
         tracemalloc.stop()
-    assert {orphan.tx.lock_time for orphan in kept.children(parent)} == set(range(10))
+    assert {Transaction.parse(orphan.raw).lock_time for orphan in kept.children(parent)} == set(range(10))
