@@ -9,7 +9,12 @@ import pytest
 EFFORTS = {"quick": 100, "slow": 1_000, "exhaustive": 5_000}
 """Generated cases a property test tries, by ALTYN_EFFORT."""
 
-MAY_SKIP_IN_CI = ("network namespaces", "no file system can be mounted")
+MAY_SKIP_IN_CI = (
+    "network namespaces",
+    "no file system can be mounted",
+    "ElectrumX is not to be had",
+    "Electrum is not to be had",
+)
 """Beginnings of the reasons for which a test may be skipped under CI=true; any other skip there is a failure."""
 
 for name, examples in EFFORTS.items():

@@ -28,8 +28,9 @@ from altyn.p2p.permissions import permission_names
 from altyn.p2p.proxy import Proxies
 from altyn.p2p.time_offsets import TimeOffsets
 
-CLIENT_VERSION = 280100
-"""The version of Core whose RPC this is: clients choose by it what they may ask."""
+CLIENT_VERSION = 310000
+"""The newest version of Core some of whose interfaces are here (spending outputs by `txospenderindex`, REST's parts of
+blocks): clients choose by it what they may ask, and ElectrumX 2 wants no older one."""
 _SERVICE_NAMES = {service.value: service.name for service in Services if service.value}
 
 
