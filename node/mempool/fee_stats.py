@@ -1,13 +1,14 @@
 """How long transactions of each feerate waited for a block, remembered over one horizon (Core: TxConfirmStats)."""
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, repeat, takewhile
 from typing import Any
 
 _LOWEST, _HIGHEST, _SPACING = 1000.0, 1e7, 1.05
 _TOP = 1e99
+_LARGEST_UNIT = 1e9
 
 BUCKETS = (*takewhile(lambda edge: edge <= _HIGHEST, accumulate(repeat(_LOWEST), lambda a, _: a * _SPACING)), _TOP)
 """The highest feerate of each bucket, satoshis per 1000 virtual bytes."""
@@ -50,34 +51,35 @@ class ConfirmStats:
         self._fees = [0.0] * _COUNT
         self._confirmed = [[0.0] * _COUNT for _ in range(periods)]
         self._failed = [[0.0] * _COUNT for _ in range(periods)]
-        self._blocks_to_fade = 0
+        self._unit = 1.0
+        """What one counts for now: it grows from block to block, so that what was counted before need not shrink."""
 
     def failed(self, waited: int, bucket: int) -> None:
         """Count one that left after `waited` blocks, and not for a block."""
         if waited >= self.scale:
-            self._fade()
             for period in self._failed[: waited // self.scale]:
-                period[bucket] += 1
+                period[bucket] += self._unit
 
-    def confirmed(self, blocks: int, feerate: float) -> None:
-        """Count one that a block took after `blocks`, at least 1."""
-        self._fade()
-        bucket = bucket_of(feerate)
+    def confirmed(self, blocks: int, feerates: Sequence[float]) -> None:
+        """Count some that a block took after `blocks`, at least 1; their feerates are of one bucket."""
+        bucket, count = bucket_of(feerates[0]), len(feerates) * self._unit
         for period in self._confirmed[-(-blocks // self.scale) - 1 :]:
-            period[bucket] += 1
-        self._seen[bucket] += 1
-        self._fees[bucket] += feerate
+            period[bucket] += count
+        self._seen[bucket] += count
+        self._fees[bucket] += sum(feerates) * self._unit
 
     def block(self) -> None:
         """Let a block pass."""
-        self._blocks_to_fade += 1
+        self._unit /= self.decay
+        if self._unit > _LARGEST_UNIT:
+            self._settle()
 
-    def _fade(self) -> None:
-        if self._blocks_to_fade:
-            factor = self.decay**self._blocks_to_fade
-            self._blocks_to_fade = 0
+    def _settle(self) -> None:
+        """Let one count for one again."""
+        if self._unit != 1.0:
             for row in (self._seen, self._fees, *self._confirmed, *self._failed):
-                row[:] = [value * factor for value in row]
+                row[:] = [value / self._unit for value in row]
+            self._unit = 1.0
 
     def estimate(self, target: int, enough: float, success: float, late: Mapping[int, int]) -> Estimate:
         """Find the lowest feerates of which the share `success` was in a block within `target` blocks.
@@ -85,7 +87,7 @@ class ConfirmStats:
         Buckets are put together, from the highest feerate down, until they hold `enough` transactions a block; `late`
         counts, by bucket, what waits for `target` blocks or more (Core: EstimateMedianVal).
         """
-        self._fade()
+        self._settle()
         period = -(-target // self.scale) - 1
         enough /= 1 - self.decay
         passed, failed = Range(), Range()
@@ -125,7 +127,7 @@ class ConfirmStats:
 
     def as_json(self) -> dict[str, Any]:
         """Return what is worth keeping over a restart: what waits is not."""
-        self._fade()
+        self._settle()
         return {"seen": self._seen, "fees": self._fees, "confirmed": self._confirmed, "failed": self._failed}
 
     def load(self, kept: Mapping[str, Any]) -> None:

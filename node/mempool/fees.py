@@ -1,6 +1,6 @@
 """What a confirmation within some blocks costs: by history as Core does, else by what waits and what blocks took."""
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -117,14 +117,15 @@ class FeeEstimator:
         self._best = height
         for stats in self._stats.values():
             stats.block()
-        learnt = False
+        alike: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
         for entry in taken:
             tracked = self._forget(entry.txid, in_block=True)
             if tracked is not None and height > tracked[0]:
-                learnt = True
-                for stats in self._stats.values():
-                    stats.confirmed(height - tracked[0], entry.feerate)
-        if learnt and not self._first:
+                alike[tracked].append(entry.feerate)
+        for (came, _), feerates in alike.items():
+            for stats in self._stats.values():
+                stats.confirmed(height - came, feerates)
+        if alike and not self._first:
             self._first = height
 
     # --- asking ---

@@ -150,7 +150,7 @@ def test_what_leaves_without_a_block_counts_against_its_feerate() -> None:
     stats = ConfirmStats(*Horizon.SHORT.value)
     for _ in range(200):
         stats.block()
-        stats.confirmed(1, 5000)
+        stats.confirmed(1, [5000])
         stats.failed(3, bucket_of(5000))
     estimate = stats.estimate(2, 0.5, 0.85, {})
     assert estimate.feerate == -1
@@ -160,10 +160,14 @@ def test_what_leaves_without_a_block_counts_against_its_feerate() -> None:
 
 def test_old_counts_fade() -> None:
     stats = ConfirmStats(*Horizon.SHORT.value)
-    stats.confirmed(1, 5000)
+    stats.confirmed(1, [5000])
     for _ in range(2):
         stats.block()
     assert sum(stats.as_json()["seen"]) == pytest.approx(0.962**2)
+    for _ in range(1000):
+        stats.block()
+    stats.confirmed(1, [5000, 5000])
+    assert sum(stats.as_json()["seen"]) == pytest.approx(2)
 
 
 def test_what_was_learnt_outlives_the_run_for_a_while() -> None:
