@@ -57,7 +57,7 @@ class Tree:
         entries = judges.altyn.chain.tree
         open_ = [each for each in self._grounds if (entry := entries.get(each.hash)) and not entry.is_failed]
         ground = random.choice((open_ if random.random() < 0.9 else self._grounds)[-4:]).again()
-        if random.random() < 0.6:
+        if len(self._grounds) == 1 or random.random() < 0.6:  # the first block is right, that there is a tip
             self._add(ground, ground.build(*payments(ground, random, 0, 3)))
             return
         case = random.choice(_GROWING).build(ground, random)
