@@ -90,7 +90,7 @@ seen: Counter[str] = Counter()
 FLAG_SETS = st.one_of(st.sampled_from([flag.MANDATORY, flag.STANDARD]), st.lists(st.sampled_from(BITS)).map(flags_of))
 
 
-@settings(max_examples=10 * settings.default.max_examples)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(spends(), FLAG_SETS)
 def test_a_shortcut_says_what_the_interpreter_says(spend: Spend, flags: int) -> None:
     tx, script_pubkey = spend
