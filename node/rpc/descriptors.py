@@ -100,6 +100,7 @@ class DescriptorMethods:
           "hasprivatekeys" : true|false       (boolean) Whether the input descriptor contained a private key
         }""",
         example=EXAMPLE,
+        pure=True,
     )
     def getdescriptorinfo(self, descriptor: Annotated[str, Text("The descriptor.")]) -> Json:
         """Analyses a descriptor."""
@@ -119,6 +120,7 @@ class DescriptorMethods:
         result="""
         [ "str", ... ]    (json array) the derived addresses; of a multipath descriptor one such list for each""",
         example=f'{EXAMPLE} "[0,2]"',
+        pure=True,
     )
     def deriveaddresses(
         self,

@@ -131,7 +131,7 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
         FeeMethods(node.fees),
         PackageMethods(node.packages, mempool, node.sync.offer),
         MempoolMethods(mempool, node.acceptance.double_spends, node.mempool_file, chain, node.settings.folder),
-        RawTransactionMethods(chain, mempool, blocks, forms, index, node.offload),
+        RawTransactionMethods(chain, mempool, blocks, forms, index),
         SigningMethods(node.network, node.secp, find_outputs),
         DescriptorMethods(forms, node.secp),
         PsbtMethods(forms, node.secp, node.offload, index, find_transaction, find_outputs),

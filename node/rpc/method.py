@@ -9,6 +9,7 @@ A group of methods is a class that takes the parts it uses; `@method` marks thos
 Arguments are checked, converted and refused with Core's codes and texts before the function sees them.
 """
 
+import asyncio
 import inspect
 import json
 import time
@@ -233,6 +234,7 @@ class Method:
     summary: str
     result: str
     examples: tuple[str, ...]
+    is_pure: bool = False
 
     def usage(self) -> str:
         """Return the call in one line: optional arguments stand in parentheses."""
@@ -274,8 +276,8 @@ class Method:
             return params
         named = dict(params)
         if len(fields(params)) != len(named):
-            names = [name for name, _ in fields(params)]
-            twice = next(name for place, name in enumerate(names) if name in names[:place])
+            counts = Counter(name for name, _ in fields(params))
+            twice = next(name for name, count in counts.items() if count > 1)
             raise RpcError(INVALID_PARAMETER, f"Parameter {twice} specified multiple times")
         placed: list[Json] = []
         holes = initial_holes = 0
@@ -345,11 +347,12 @@ def _presence(argument: Argument) -> str:
 
 
 def method(
-    category: str, *, result: str, example: str | Sequence[str] = "", name: str = ""
+    category: str, *, result: str, example: str | Sequence[str] = "", name: str = "", pure: bool = False
 ) -> Callable[[Function], Function]:
     """Declare a function of a group as an RPC method; its docstring is the help's description.
 
-    `result` describes the answer; each `example` is the arguments of a call as `altyn-cli` takes them.
+    `result` describes the answer; each `example` is the arguments of a call as `altyn-cli` takes them. One that is
+    `pure` looks at nothing but its arguments, and works on a thread: these may be long.
     """
 
     def declare(function: Function) -> Function:
@@ -360,7 +363,13 @@ def method(
             arguments.append(Argument(each.name, parameter, each.default))
         examples = (example,) if isinstance(example, str) else tuple(example)
         function.__rpc__ = Method(  # type: ignore[attr-defined]  # the mark that `_marked` looks for
-            name or function.__name__, category, tuple(arguments), inspect.getdoc(function) or "", result, examples
+            name or function.__name__,
+            category,
+            tuple(arguments),
+            inspect.getdoc(function) or "",
+            result,
+            examples,
+            pure,
         )
         return function
 
@@ -399,7 +408,10 @@ class MethodTable:
         call = object()
         self._running[call] = name, time.monotonic()
         try:
-            answer = function(*declared.convert(params))
+            arguments = declared.convert(params)
+            if declared.is_pure:
+                return await asyncio.to_thread(function, *arguments)
+            answer = function(*arguments)
             return await answer if inspect.isawaitable(answer) else answer
         finally:
             del self._running[call]

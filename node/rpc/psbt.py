@@ -75,14 +75,16 @@ class PsbtMethods:
         self._find_transaction = find_transaction
         self._find_outputs = find_outputs
 
-    @method("Rawtransactions", result=_PSBT, example='\'[{"txid":"myid","vout":0}]\' \'[{"data":"00010203"}]\'')
+    @method(
+        "Rawtransactions", result=_PSBT, example='\'[{"txid":"myid","vout":0}]\' \'[{"data":"00010203"}]\'', pure=True
+    )
     def createpsbt(
         self, inputs: Inputs, outputs: OutputsArgument, locktime: LockTime = 0, replaceable: Replaceable = None
     ) -> str:
         """Creates a transaction in the Partially Signed Transaction format. Implements the Creator role."""
         return Psbt.create(build_transaction(inputs, outputs, locktime, replaceable, self._forms.network)).to_base64()
 
-    @method("Rawtransactions", result=_PSBT, example='"rawtransaction"')
+    @method("Rawtransactions", result=_PSBT, example='"rawtransaction"', pure=True)
     def converttopsbt(
         self,
         hexstring: Annotated[str, Text("The hex string of a raw transaction")],
@@ -107,6 +109,7 @@ class PsbtMethods:
         An object: tx (as decoderawtransaction shows it), global_xpubs, psbt_version, proprietary, unknown, inputs and
         outputs with their fields by the names of BIP174 and BIP371, and fee if all spent outputs are known""",
         example='"psbt"',
+        pure=True,
     )
     def decodepsbt(self, psbt: PsbtText) -> Json:
         """Return a JSON object representing the serialized, base64-encoded partially signed transaction."""
@@ -193,7 +196,7 @@ class PsbtMethods:
             form["taproot_bip32_derivs"] = _taproot_origins_form(given.taproot_origins)
         return form | _kept_form(given)
 
-    @method("Rawtransactions", result=_PSBT, example='\'["mybase64_1", "mybase64_2", "mybase64_3"]\'')
+    @method("Rawtransactions", result=_PSBT, example='\'["mybase64_1", "mybase64_2", "mybase64_3"]\'', pure=True)
     def combinepsbt(
         self,
         txs: Annotated[list[Json], Array("The base64 strings of partially signed transactions", shown='["psbt",...]')],
@@ -217,6 +220,7 @@ class PsbtMethods:
           "complete" : true|false     (boolean) If the transaction has a complete set of signatures
         }""",
         example='"psbt"',
+        pure=True,
     )
     def finalizepsbt(
         self,
@@ -236,7 +240,7 @@ class PsbtMethods:
             return {"hex": extract_transaction(decoded).raw.hex(), "complete": True}
         return {"psbt": decoded.to_base64(), "complete": complete}
 
-    @method("Rawtransactions", result=_PSBT, example='\'["psbt1", "psbt2"]\'')
+    @method("Rawtransactions", result=_PSBT, example='\'["psbt1", "psbt2"]\'', pure=True)
     def joinpsbts(
         self,
         txs: Annotated[list[Json], Array("The base64 strings of partially signed transactions", shown='["psbt",...]')],
@@ -282,6 +286,7 @@ class PsbtMethods:
           "error" : "str"                  (string) Error message, if there is one
         }""",
         example='"psbt"',
+        pure=True,
     )
     def analyzepsbt(self, psbt: PsbtText) -> Json:
         """Analyzes and provides information about the current status of a PSBT and its inputs."""
@@ -315,7 +320,7 @@ class PsbtMethods:
     @method("Rawtransactions", result=_PSBT, example='"psbt"')
     async def utxoupdatepsbt(self, psbt: PsbtText, descriptors: OptionalDescriptors = None) -> str:
         """Updates all segwit inputs and outputs in a PSBT with data from descriptors, the UTXO set or the mempool."""
-        decoded = _decode(psbt)
+        decoded = await self._offload(_decode, psbt)
         keyring = await self._keyring(descriptors or ())
         keyring.secrets.clear()
         await self._process(decoded, keyring, SIGHASH_DEFAULT, may_sign=False, finish=False)
@@ -340,7 +345,7 @@ class PsbtMethods:
         finalize: Annotated[bool, Flag("Also finalize inputs if possible")] = True,
     ) -> Json:
         """Update all inputs of a PSBT with information from descriptors, and sign what they have the keys for."""
-        decoded = _decode(psbt)
+        decoded = await self._offload(_decode, psbt)
         hash_type = hash_type_from_name(sighashtype)
         keyring = await self._keyring(descriptors)
         if not bip32derivs:
@@ -355,7 +360,8 @@ class PsbtMethods:
         """Return what descriptors know, secrets included, worked out off the loop and in pieces. Raises RpcError."""
         keyring = Keyring()
         for value in objects:
-            for descriptor, indexes in parse_scan_object(value, self._forms.network, self._secp):
+            parsed = await self._offload(parse_scan_object, value, self._forms.network, self._secp)
+            for descriptor, indexes in parsed:
                 for start in range(0, len(indexes), _KEYS_AT_ONCE):
                     await self._offload(_expand, keyring, descriptor, indexes[start : start + _KEYS_AT_ONCE])
         return keyring

@@ -1,7 +1,6 @@
 """Methods that show transactions, scripts and addresses."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Annotated, Protocol
 
 from altyn.consensus.hashes import hash160
@@ -21,7 +20,6 @@ from altyn.consensus.transaction import Coin, Transaction
 from altyn.node.chain.chain import Chain
 from altyn.node.chain.tree import Entry
 from altyn.node.mempool.pool import Mempool
-from altyn.node.offload import Offload
 from altyn.node.rpc.blockchain import BlockSource
 from altyn.node.rpc.build import Inputs, LockTime, OutputsArgument, Replaceable, build_transaction
 from altyn.node.rpc.errors import (
@@ -45,8 +43,6 @@ _WRAPPABLE = {
     "witness_v0_scripthash",
 }
 _COMPRESSED_KEY_SIZE = 33
-_LONG = 100_000
-"""Characters of hex from which on decoding is done on a thread: some milliseconds of work."""
 
 
 class TransactionLookup(Protocol):
@@ -67,10 +63,8 @@ class RawTransactionMethods:
         source: BlockSource,
         forms: Forms,
         index: TransactionLookup | None,
-        offload: Offload,
     ) -> None:
         """`index` is None unless -txindex."""
-        self._offload = offload
         self._chain = chain
         self._mempool = mempool
         self._source = source
@@ -167,6 +161,7 @@ class RawTransactionMethods:
             '\'[{"txid":"myid","vout":0}]\' \'[{"address":0.01}]\'',
             '\'[{"txid":"myid","vout":0}]\' \'[{"data":"00010203"}]\'',
         ),
+        pure=True,
     )
     def createrawtransaction(
         self, inputs: Inputs, outputs: OutputsArgument, locktime: LockTime = 0, replaceable: Replaceable = None
@@ -178,8 +173,9 @@ class RawTransactionMethods:
         "Rawtransactions",
         result="An object: txid, hash, version, size, vsize, weight, locktime, vin, vout",
         example='"hexstring"',
+        pure=True,
     )
-    async def decoderawtransaction(
+    def decoderawtransaction(
         self,
         hexstring: Annotated[str, Text("The transaction hex string")],
         iswitness: Annotated[
@@ -191,19 +187,10 @@ class RawTransactionMethods:
         ] = None,
     ) -> Json:
         """Return a JSON object representing the serialized, hex-encoded transaction."""
-        return await self._at_leisure(
-            hexstring, partial(self._decode, hexstring, iswitness is not True, iswitness is not False)
-        )
-
-    def _decode(self, text: str, try_no_witness: bool, try_witness: bool) -> Json:
-        tx = decode_transaction(text, try_no_witness=try_no_witness, try_witness=try_witness)
+        tx = decode_transaction(hexstring, try_no_witness=iswitness is not True, try_witness=iswitness is not False)
         if tx is None:
             raise RpcError(DESERIALIZATION_ERROR, "TX decode failed")
         return self._forms.transaction(tx, with_hex=False)
-
-    async def _at_leisure(self, text: str, work: Callable[[], Json]) -> Json:
-        """Do what takes long for a long `text` on a thread, which gives way to everything else."""
-        return work() if len(text) < _LONG else await self._offload(work)
 
     @method(
         "Rawtransactions",
@@ -211,13 +198,14 @@ class RawTransactionMethods:
         An object: asm, desc, address, type, p2sh (address of a P2SH script wrapping this one) and
         segwit (the witness script wrapping this one: asm, hex, type, address, desc, p2sh-segwit)""",
         example='"hexstring"',
+        pure=True,
     )
-    async def decodescript(self, hexstring: Annotated[str, Text("the hex-encoded script")]) -> Json:
+    def decodescript(self, hexstring: Annotated[str, Text("the hex-encoded script")]) -> Json:
         """Decode a hex-encoded script, which may be as long as a block can hold."""
         script = hex_from_json(hexstring, "argument")
         if len(script) > MAX_BLOCK_SERIALIZED_SIZE:
             raise RpcError(INVALID_PARAMETER, f"Script is longer than a block, {MAX_BLOCK_SERIALIZED_SIZE} bytes")
-        return await self._at_leisure(hexstring, partial(decode_script, script, self._forms))
+        return decode_script(script, self._forms)
 
     @method(
         "Util",

@@ -1,8 +1,9 @@
 """Server-sent events: what happens to chain and mempool, for browsers and scripts (`-eventstream`)."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from itertools import islice
 
 from altyn.node.events import BlockConnected, BlockDisconnected, Events, TipChanged
 from altyn.node.mempool.double_spends import DoubleSpendSeen
@@ -13,8 +14,10 @@ from altyn.node.rpc.json_text import dump
 from altyn.node.rpc.method import Json
 
 MOST_CLIENTS = 100
-MOST_WAITING = 2_000
-"""Events that wait for a client; one that lets more pile up is dropped, and may come again."""
+MOST_WAITING = 20_000
+"""Events that are kept: a client further behind is dropped, and may come again. A block takes
+some thousand transactions out of the mempool at once."""
+_AT_ONCE = 100
 _HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, so that a client that is gone is noticed."""
 
@@ -57,52 +60,69 @@ class TooManyClients(Exception):
 
 
 class EventStream:
-    """Tells events to many clients, each at its own pace."""
+    """Tells events to many clients, each at its own pace; each event is written down once, for all of them."""
 
     def __init__(self, events: Events) -> None:
         self._events = events
-        self._clients: set[asyncio.Queue[bytes | None]] = set()
+        self._clients = 0
+        self._recent: deque[bytes] = deque(maxlen=MOST_WAITING)
+        self._told = 0
+        """How many there were, of which `_recent` has the last."""
+        self._more = asyncio.Event()
+        self._has_ended = False
+        self._unsubscribe: Callable[[], None] = lambda: None
 
     def end(self) -> None:
         """Say to every client that there is no more, once it has what waits for it."""
-        for waiting in self._clients:
-            if not waiting.full():  # else it has been told
-                waiting.put_nowait(None)
+        self._has_ended = True
+        self._more.set()
 
     async def listen(self) -> AsyncGenerator[bytes, None]:
         """Yield the events from now on, as text/event-stream has them; ends for a client that is too slow.
 
         Raises TooManyClients before the first.
         """
-        if len(self._clients) >= MOST_CLIENTS:
+        if self._clients >= MOST_CLIENTS:
             raise TooManyClients
-        waiting: asyncio.Queue[bytes | None] = asyncio.Queue(MOST_WAITING)
-        unsubscribe = self._events.subscribe(self._writer(waiting))
-        self._clients.add(waiting)
+        if not self._clients:
+            self._unsubscribe = self._events.subscribe(self._note)
+        self._clients += 1
+        heard = self._told
         try:
             yield b": altyn\n\n"
             while True:
-                try:
-                    async with asyncio.timeout(_HEARTBEAT):
-                        text = await waiting.get()
-                except TimeoutError:
-                    text = b":\n\n"
-                if text is None:
+                behind = self._told - heard
+                if behind > len(self._recent):
+                    return  # the oldest of them is gone
+                if behind:
+                    start = len(self._recent) - behind
+                    for text in tuple(islice(self._recent, start, start + _AT_ONCE)):
+                        heard += 1
+                        yield text
+                elif self._has_ended:
                     return
-                yield text
+                elif not await self._is_more():
+                    yield b":\n\n"
         finally:
-            unsubscribe()
-            self._clients.discard(waiting)
+            self._clients -= 1
+            if not self._clients:
+                self._unsubscribe()
+                self._recent.clear()
 
-    @staticmethod
-    def _writer(waiting: "asyncio.Queue[bytes | None]") -> Callable[[Any], None]:
-        def note(event: object) -> None:
-            told = describe(event)
-            if told is None or waiting.full():
-                return
+    async def _is_more(self) -> bool:
+        """Wait for the next event, or until it is time to show that we are alive."""
+        self._more.clear()
+        try:
+            async with asyncio.timeout(_HEARTBEAT):
+                await self._more.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _note(self, event: object) -> None:
+        told = describe(event)
+        if told is not None:
             name, fields = told
-            text = f"event: {name}\ndata: {dump(fields)}\n\n".encode()
-            # the last place is for the word that there is no more
-            waiting.put_nowait(text if waiting.qsize() < MOST_WAITING - 1 else None)
-
-        return note
+            self._recent.append(f"event: {name}\ndata: {dump(fields)}\n\n".encode())
+            self._told += 1
+            self._more.set()

@@ -1,9 +1,10 @@
 """Output descriptors (BIP380 to 386, 389): text that stands for output scripts and the keys behind them."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain, zip_longest
 from operator import xor
 from typing import TypeAlias
 
@@ -20,6 +21,8 @@ __all__ = ["Descriptor", "DescriptorError", "Expansion", "add_checksum", "checks
 _MAX_MULTI_A_KEYS = 999
 _MAX_P2SH_SCRIPT = 520
 _MAX_TREE_DEPTH = 128
+_MAX_LENGTH = 300_000
+"""Characters of all descriptors that one text stands for: a thousand extended keys with origins take half."""
 
 # The checksum (BIP380)
 
@@ -280,6 +283,8 @@ def parse(text: str, network: Network, secp: Secp256k1, *, demand_checksum: bool
 
 def parse_all(text: str, network: Network, secp: Secp256k1, *, demand_checksum: bool = False) -> tuple[Descriptor, ...]:
     """Read a descriptor; one with multipath (BIP389) gives several. Raises DescriptorError."""
+    if len(text) > _MAX_LENGTH:
+        raise DescriptorError(f"Descriptor is longer than {_MAX_LENGTH} characters")
     payload = _without_checksum(text, demand_checksum)
     parser = _Parser(network, secp)
     return tuple(parser.script(single, "top") for single in _split_multipath(payload))
@@ -303,16 +308,22 @@ def _split_multipath(text: str) -> list[str]:
     for numbers in choices:
         if len(numbers) < 2:
             raise DescriptorError("Multipath key path specifiers must have at least two items")
-        for place, number in enumerate(numbers):
-            if number in numbers[:place]:
+        seen: set[str] = set()
+        for number in numbers:
+            if number in seen:
                 raise DescriptorError(f"Duplicated key path value {number} in multipath specifier")
+            seen.add(number)
     if len({len(numbers) for numbers in choices}) > 1:
         raise DescriptorError("Multipath derivation paths have mismatched lengths")
 
-    def expanded(place: int) -> str:
-        return _MULTIPATH.sub(lambda found: found[1].split(";")[place], text)
+    around = _MULTIPATH.split(text)[::2]
+    if len(choices[0]) * sum(map(len, around)) > _MAX_LENGTH:
+        raise DescriptorError("Multipath descriptor stands for too many")
 
-    return [expanded(place) for place in range(len(choices[0]))]
+    def expanded(numbers: Sequence[str]) -> str:
+        return "".join(chain.from_iterable(zip_longest(around, numbers, fillvalue="")))
+
+    return [expanded(numbers) for numbers in zip(*choices, strict=True)]
 
 
 class _Parser:

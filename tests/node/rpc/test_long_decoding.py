@@ -1,35 +1,28 @@
-import asyncio
-from typing import Any
+import base64
+import time
 
+import pytest
 from rpc_node import Rpc, refusal
+from turns import expect_steps_below
 
-from altyn.node.offload import Inline, Threads
-from altyn.node.rpc.json_forms import Forms
-from altyn.node.rpc.rawtransactions import RawTransactionMethods
-from altyn.node.rpc.sources import ChainBlocks
+from altyn.consensus.encoding import var_bytes
+from altyn.consensus.transaction import OutPoint, Transaction, TxIn, TxOut
+from altyn.node.rpc.errors import RpcError
+from altyn.node.rpc.json_text import parse
+from altyn.wallet.formats.descriptors import add_checksum
 
-
-class Counting(Inline):
-    calls = 0
-
-    async def __call__(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        self.calls += 1
-        return function(*args, **kwargs)
+XPUB = "tpubD6NzVbkrYhZ4WaWSyoBvQwbpLkojyoTZPRsgXELWz3Popb3qkjcJyJUGLnL4qHHoQvao8ESaAstxYSnhyswJ76uZPStJRJCTKvosUCJZL5B"
 
 
-def methods(rpc: Rpc, offload: Any) -> RawTransactionMethods:
-    node = rpc.node
-    blocks = ChainBlocks(node.chain, node.offload)
-    return RawTransactionMethods(node.chain, node.mempool, blocks, Forms(node.network, node.secp), None, offload)
+def multipath(count: int) -> str:
+    return add_checksum(f"wpkh({XPUB}/<{';'.join(map(str, range(count)))}>/*)")
 
 
-async def test_what_takes_long_is_done_on_a_thread_and_what_is_short_is_not(rpc: Rpc) -> None:
-    offload = Counting()
-    group = methods(rpc, offload)
-    await group.decodescript("51" * 1000)
-    assert offload.calls == 0
-    assert len((await group.decodescript("51" * 60_000))["asm"]) == 2 * 60_000 - 1
-    assert offload.calls == 1
+def fat_psbt(fields: int) -> str:
+    """Return a PSBT whose one input has so many fields that nobody understands."""
+    tx = Transaction(2, [TxIn(OutPoint(bytes(36)))], [TxOut(0, b"")])
+    unknown = b"".join(var_bytes(b"\xf0" + number.to_bytes(4)) + b"\0" for number in range(fields))
+    return base64.b64encode(b"psbt\xff\1\0" + var_bytes(tx.stripped) + b"\0" + unknown + b"\0\0").decode()
 
 
 async def test_a_script_longer_than_a_block_is_refused(rpc: Rpc) -> None:
@@ -37,14 +30,33 @@ async def test_a_script_longer_than_a_block_is_refused(rpc: Rpc) -> None:
     assert (code, message) == (-8, "Script is longer than a block, 4000000 bytes")
 
 
-async def test_others_are_answered_while_a_long_script_is_decoded(rpc: Rpc) -> None:
-    threads = Threads(1)
-    try:
-        decoding = asyncio.create_task(methods(rpc, threads).decodescript("51" * 250_000))
-        turns = 0
-        while not decoding.done():
-            await asyncio.sleep(0.001)
-            turns += 1
-    finally:
-        threads.close()
-    assert turns > 20
+@pytest.mark.parametrize(
+    ("method", "argument"),
+    [
+        ("decodescript", "51" * 100_000),
+        ("analyzepsbt", fat_psbt(100_000)),
+        ("getdescriptorinfo", multipath(300)),
+    ],
+    ids=["script", "psbt", "descriptor"],
+)
+async def test_others_are_answered_while_a_long_argument_is_read(rpc: Rpc, method: str, argument: str) -> None:
+    """In one go, each takes up to half a second."""
+    await expect_steps_below(0.1, lambda: rpc.methods.call(method, [argument]))
+
+
+async def test_a_descriptor_that_stands_for_too_many_is_refused(rpc: Rpc) -> None:
+    """Forty kilobytes could stand for eight thousand descriptors, and cost half a minute."""
+    code, message = await refusal(rpc, "getdescriptorinfo", multipath(8000))
+    assert (code, message) == (-5, "Multipath descriptor stands for too many")
+    code, message = await refusal(rpc, "getdescriptorinfo", "pk(" + "0" * 300_000 + ")")
+    assert (code, message) == (-5, "Descriptor is longer than 300000 characters")
+
+
+async def test_a_name_that_comes_twice_among_many_is_found_in_time(rpc: Rpc) -> None:
+    """By comparing each of 50,000 names with those before it, it would take half a minute."""
+    names = ",".join(f'"{number}":0' for number in range(50_000))
+    params = parse(f'{{{names},"49999":0}}')
+    began = time.perf_counter()
+    with pytest.raises(RpcError, match="Parameter 49999 specified multiple times"):
+        await rpc.methods.call("getblockhash", params)
+    assert time.perf_counter() - began < 1
