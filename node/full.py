@@ -403,7 +403,7 @@ def connection_settings(settings: Settings, *, encrypts: bool) -> ConnectionSett
         required_services=int(Services.NETWORK | Services.WITNESS),
         max_inbound=Slots.of(settings.maxconnections).inbound,
         whitelist=settings.whitelisted,
-        peer=PeerSettings(handshake_timeout=float(settings.peertimeout)),
+        peer=PeerSettings(handshake_timeout=float(settings.peertimeout), drop_malformed=False),
     )
 
 

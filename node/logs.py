@@ -25,6 +25,7 @@ mempoolrej libevent coindb qt leveldb validation i2p ipc lock blockstorage txrec
 _CATEGORIES = frozenset(_CATEGORY_NAMES.split())
 _LOGGERS = {
     "altyn.p2p": "net",
+    "altyn.node.sync.refused": "mempoolrej",
     "altyn.node.sync": "net",
     "altyn.node.light": "net",
     "altyn.node.mempool": "mempool",

@@ -317,7 +317,9 @@ class Connections:
     async def _serve(self, peer: Peer) -> None:
         try:
             await peer.run()
-            log.info("%s %s disconnected: %s", peer, peer.address, peer.ended)
+            # strangers come and go as often as they like, which must not fill the log; who misbehaves is discouraged
+            routine = peer.inbound and not isinstance(peer.ended, Misbehaving)
+            log.log(logging.DEBUG if routine else logging.INFO, "%s, disconnecting %s", peer.ended, peer)
         except Exception:  # our bug, reached by a peer: lose the peer, keep the node; tests fail on this record
             log.exception("bug while serving %s", peer)
         finally:

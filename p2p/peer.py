@@ -110,7 +110,7 @@ class PeerStats:
 class PeerSettings:
     """How patient we are. `handshake_timeout` is Core's -peertimeout, in seconds; for as long no timeout is looked at.
 
-    `drop_malformed`: end the connection over a message that cannot be read; Core only ignores it.
+    `drop_malformed`: end the connection over a message that cannot be read. A full node only ignores it, as Core does.
     """
 
     handshake_timeout: float = 60.0
@@ -329,16 +329,17 @@ class Peer:
     async def _handle(self, frame: Frame, tasks: asyncio.TaskGroup) -> None:
         kind = MESSAGES.get(frame.command)
         self.stats.bytes_received_by_command[frame.command if kind else OTHER] += frame.size
+        log.debug("received: %s (%d bytes) %s", frame.command, len(frame.payload), self)
         if kind is None:
-            log.debug("%s: ignoring %s", self, frame.fault or f"unknown message {frame.command}")
+            log.debug("ignoring %s from %s", frame.fault or f"unknown message {frame.command}", self)
         elif self._handshake.expects(kind):
             message = await self._read(kind, frame)
             if message is not None:
                 await self._shake_hands(message)
         elif self._features is None or kind in _HANDSHAKE_ONLY:
-            log.debug("%s: ignoring %s at this time", self, frame.command)
+            log.debug("ignoring %s at this time from %s", frame.command, self)
         elif kind is Ping and self._features.common_version < PING_NONCE_VERSION:
-            log.debug("%s: ignoring a ping without nonce", self)
+            log.debug("ignoring a ping without nonce from %s", self)
         elif kind is Pong:
             message = await self._read(kind, frame)
             if isinstance(message, Pong):
@@ -355,7 +356,7 @@ class Peer:
             text = f"ProcessMessages({frame.command}, {len(payload)} bytes): Exception '{error}' caught"
         if self._settings.drop_malformed:
             raise Disconnect(text)
-        log.info("%s: %s", self, text)
+        log.debug("%s, %s", text, self)
         return None
 
     async def _shake_hands(self, message: Message) -> None:
@@ -426,7 +427,7 @@ class Peer:
                 stats.ping_time = passed
                 stats.min_ping = passed if stats.min_ping is None else min(stats.min_ping, passed)
         elif pong.nonce:
-            log.debug("%s: pong without its ping", self)
+            log.debug("pong without its ping from %s", self)
             return
         self._ping_nonce = 0
         self._ping_answered.set()
@@ -447,6 +448,7 @@ class Peer:
         framed = self._framing.frame(outgoing.command, outgoing.payload)
         known = outgoing.command if outgoing.command in MESSAGES else OTHER
         self.stats.bytes_sent_by_command[known] += len(framed)
+        log.debug("sending %s (%d bytes) %s", outgoing.command, len(outgoing.payload), self)
         await self._send_bytes(framed)
 
     async def _send_bytes(self, data: bytes) -> None:
@@ -464,7 +466,7 @@ class Peer:
                 for outgoing in rest:
                     await self._write(outgoing)
         except (Disconnect, TimeoutError) as error:
-            log.debug("%s: did not hear our last words: %s", self, error)
+            log.debug("our last words were not heard (%s) by %s", error, self)
 
     async def _keep_alive(self) -> None:
         """Ping once the handshake is done, and then again and again."""
@@ -515,6 +517,7 @@ class Peer:
 
     def _forgives(self, fault: Misbehaving) -> bool:
         """Whether the peer may misbehave (Core: MaybeDiscourageAndDisconnect)."""
+        log.debug("Misbehaving: %s: %s", self, fault)
         if Permission.NO_BAN in self.permissions:
             log.info("Warning: not punishing noban peer %d! %s", self.id, fault)
             return True

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from math import log2
 
 from altyn.consensus.block import Block, Header
 from altyn.consensus.errors import ValidationError
@@ -67,7 +68,13 @@ class Branches:
 
     def fail(self, entry: Entry, error: ValidationError) -> None:
         """Remember that a block and all that builds on it are invalid."""
-        log.warning("invalid block %s: %s", entry, error)
+        log.warning(
+            "InvalidChainFound: invalid block=%s height=%d log2_work=%f: %s",
+            entry.hash[::-1].hex(),
+            entry.height,
+            log2(entry.chain_work),
+            error,
+        )
         self._changed(*self.tree.mark_failed(entry))
         self.candidates.drop_failed()
         self._events.publish(BlockFailed(entry, error))

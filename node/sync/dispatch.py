@@ -29,6 +29,7 @@ from altyn.node.writer import Writer, WriterStopped
 from altyn.p2p.clock import Clock
 from altyn.p2p.errors import Disconnect, Misbehaving
 from altyn.p2p.kinds import Permission
+from altyn.p2p.limits import MAX_FILTER_ADD_SIZE
 from altyn.p2p.messages import (
     Addr,
     AddrV2,
@@ -211,13 +212,16 @@ class Sync:
         self.addresses.add(peer)
         self.follow.add(peer)
         self.gossip.add(peer)
-        log.info(
-            "%s %s connected: %s, %s, height %d",
-            peer,
-            peer.address,
+        log.log(
+            logging.DEBUG if peer.inbound else logging.INFO,
+            "New %s %s peer connected: %s at %s, version: %d, blocks=%d, %s",
             peer.kind.value,
+            peer.transport_name,
             peer.features.user_agent,
+            peer.address,
+            peer.features.version,
             peer.features.start_height,
+            peer,
         )
         self._woken.set()
 
@@ -322,7 +326,7 @@ class Sync:
     async def _filter_add(self, peer: Peer, message: FilterAdd) -> None:
         self._check_blooms(peer, message)
         bloom = self.gossip.bloom(peer.id)
-        if bloom is None:
+        if bloom is None or len(message.data) > MAX_FILTER_ADD_SIZE:
             raise Misbehaving("bad filteradd message")
         bloom.add(message.data)
 

@@ -251,7 +251,7 @@ class ChainSync:
         """Handle `blocktxn`. Raises Misbehaving; the settlement too."""
         request = self._download.request_of(peer.id, message.block_hash)
         if request is None or request.partial is None:
-            log.debug("%s sent transactions of a block that was not asked for", peer)
+            log.debug("ignoring transactions of a block that was not asked for from %s", peer)
             return None
         answer = self._compact.completed(peer.id, request, message.transactions, self._clock.now())
         return self._act(peer, request.entry, answer)
@@ -358,7 +358,7 @@ class ChainSync:
         try:
             last = await chain.add_headers(headers, min_work_checked=True)
         except ValidationError as error:
-            log.debug("invalid header received from %s: %s", peer, error)  # it may repeat this without an end
+            log.debug("invalid header received: %s, from %s", error, peer)  # it may repeat this without an end
             reason = punishment(error, inbound=peer.inbound)
             if reason is not None:
                 raise Misbehaving(f"invalid header received: {reason}") from None
@@ -450,7 +450,7 @@ class ChainSync:
             outcome = await chain.add_block(block, requested=requested, min_work_checked=enough)
         except ValidationError as error:
             self._sources.pop(block.hash, None)
-            log.debug("block %s from %s refused: %s", block.hash[::-1].hex(), peer, error)
+            log.debug("block %s refused: %s, from %s", block.hash[::-1].hex(), error, peer)
             reason = punishment(error, inbound=peer.inbound, by_compact=by_compact)
             if reason is not None:
                 raise Misbehaving(reason) from None

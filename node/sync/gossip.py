@@ -31,6 +31,8 @@ from altyn.p2p.messages import FeeFilter, GetData, Inv, Inventory, InventoryType
 from altyn.p2p.peer import Peer
 
 log = logging.getLogger(__name__)
+refused = logging.getLogger("altyn.node.sync.refused")
+"""Why transactions of peers were not taken, for who wants to know of that alone (Core: mempoolrej)."""
 
 _MAX_INVENTORY_IN_GETDATA = 1000
 
@@ -167,7 +169,9 @@ class TransactionGossip:
             judgement = await self._judge.judge(tx, peer.id, now)
         except ValidationError as error:
             self._double_spends.seen_by(tx.wtxid, peer.id)
-            log.debug("transaction %s from %s was not accepted: %s", tx.txid[::-1].hex(), peer, error)
+            refused.debug(
+                "%s (wtxid=%s) from %s was not accepted: %s", tx.txid[::-1].hex(), tx.wtxid[::-1].hex(), peer, error
+            )
             if error.fault is not Fault.WITNESS_STRIPPED:
                 self._extra.keep(tx)
             if error.fault is Fault.CONSENSUS:

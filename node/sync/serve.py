@@ -234,7 +234,7 @@ class BlockServer:
         """Answer `getblocktxn`, for a block deep down with all of it. Raises Misbehaving."""
         entry = self._chain.tree.get(message.block_hash)
         if entry is None or not entry.has_block:
-            log.debug("%s wants transactions of a block that is not here", peer)
+            log.debug("ignoring a request for transactions of a block that is not here from %s", peer)
             return
         if entry.height < self._chain.tip.height - MAX_BLOCK_TRANSACTIONS_DEPTH:
             await self._send_block(peer, Inventory(InventoryType.WITNESS_BLOCK, message.block_hash))

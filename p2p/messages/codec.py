@@ -109,20 +109,12 @@ class Fixed:
 
 
 class VarBytes:
-    """Bytes behind their length. Above `most` of them: `fault` with the text `reason`."""
+    """Bytes behind their length."""
 
     smallest = 1
 
-    def __init__(
-        self, most: int | None = None, *, fault: Callable[[str], Exception] = EncodingError, reason: str = ""
-    ) -> None:
-        self._most, self._fault, self._reason = most, fault, reason
-
     def read(self, cursor: Cursor) -> bytes:
-        size = cursor.compact_size()
-        if self._most is not None and size > self._most:
-            raise self._fault(self._reason or f"{size} bytes, at most {self._most} are allowed")
-        return cursor.read(size)
+        return cursor.read(cursor.compact_size())
 
     def write(self, value: bytes) -> bytes:
         return var_bytes(value)

@@ -9,10 +9,10 @@ from altyn.p2p.messages.codec import COUNTED_HEADER, HASH, I32, ListOf, Message,
 
 # Core ends the connection over a long locator, without discouraging the address.
 _GETHEADERS_LOCATOR = ListOf(
-    HASH, most=MAX_LOCATOR_SIZE, fault=Disconnect, reason="getheaders locator size {count} > 101, disconnect"
+    HASH, most=MAX_LOCATOR_SIZE, fault=Disconnect, reason="getheaders locator size {count} > 101"
 )
 _GETBLOCKS_LOCATOR = ListOf(
-    HASH, most=MAX_LOCATOR_SIZE, fault=Disconnect, reason="getblocks locator size {count} > 101, disconnect"
+    HASH, most=MAX_LOCATOR_SIZE, fault=Disconnect, reason="getblocks locator size {count} > 101"
 )
 
 

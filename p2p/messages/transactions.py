@@ -3,8 +3,6 @@
 from typing import Annotated
 
 from altyn.consensus.transaction import Transaction
-from altyn.p2p.errors import Misbehaving
-from altyn.p2p.limits import MAX_BLOOM_FILTER_SIZE, MAX_FILTER_ADD_SIZE
 from altyn.p2p.messages.codec import TRANSACTION, U8, U32, Message, VarBytes, message
 
 
@@ -22,9 +20,9 @@ class Mempool(Message):
 
 @message("filterload")
 class FilterLoad(Message):
-    """Set a bloom filter of up to 36,000 bytes (BIP37). Whether we offer that at all, the handler decides."""
+    """Set a bloom filter of up to 36,000 bytes (BIP37). Whether we offer that, and its size, are for the handler."""
 
-    data: Annotated[bytes, VarBytes(MAX_BLOOM_FILTER_SIZE, fault=Misbehaving, reason="too-large bloom filter")]
+    data: Annotated[bytes, VarBytes()]
     hash_functions: Annotated[int, U32]
     tweak: Annotated[int, U32]
     flags: Annotated[int, U8]
@@ -32,9 +30,9 @@ class FilterLoad(Message):
 
 @message("filteradd")
 class FilterAdd(Message):
-    """Add up to 520 bytes to the bloom filter (BIP37)."""
+    """Add up to 520 bytes to the bloom filter (BIP37); the handler looks at the size."""
 
-    data: Annotated[bytes, VarBytes(MAX_FILTER_ADD_SIZE, fault=Misbehaving, reason="bad filteradd message")]
+    data: Annotated[bytes, VarBytes()]
 
 
 @message("filterclear")

@@ -21,6 +21,7 @@ from altyn.p2p.messages import (
     Tx,
 )
 from altyn.p2p.messages import Mempool as MempoolMessage
+from altyn.p2p.netgroups import address_of
 
 HEIGHT = 110
 
@@ -85,19 +86,32 @@ async def test_only_what_matches_is_announced(world: World, drawing: Drawing) ->
     await world.until(lambda: len(script.requests(Inv)) == 2)
 
 
-@pytest.mark.parametrize("message", [loaded(b"x"), FilterAdd(b"x"), FilterClear()], ids=lambda message: message.command)
+@pytest.mark.parametrize(
+    "message",
+    [loaded(b"x"), FilterLoad(bytes(36_001), 1, 0, 0), FilterAdd(b"x"), FilterClear()],
+    ids=["load", "too large", "add", "clear"],
+)
 async def test_filters_are_not_to_be_set_where_they_are_not_offered(
     world: World, drawing: Drawing, message: Message
 ) -> None:
-    _, script = await meet(world, drawing)
+    node, script = await meet(world, drawing)
+    connections = node.node.connections  # type: ignore[attr-defined]
+    address = address_of(next(iter(connections.peers.values())).address)
     await say(world, script, message)
     assert script.gone
+    assert not connections.bans.is_discouraged(address)
 
 
 @pytest.mark.parametrize(
     "messages",
-    [(FilterAdd(b"x"),), (FilterLoad(bytes(5), 51, 0, 0),), (loaded(b"x"), FilterClear(), FilterAdd(b"x"))],
-    ids=["nothing to add to", "too many functions", "cleared"],
+    [
+        (FilterAdd(b"x"),),
+        (FilterLoad(bytes(5), 51, 0, 0),),
+        (FilterLoad(bytes(36_001), 1, 0, 0),),
+        (loaded(b"x"), FilterAdd(bytes(521))),
+        (loaded(b"x"), FilterClear(), FilterAdd(b"x")),
+    ],
+    ids=["nothing to add to", "too many functions", "too large", "too much added", "cleared"],
 )
 async def test_misuse_of_filters_ends_the_connection(
     world: World, drawing: Drawing, messages: tuple[Message, ...]

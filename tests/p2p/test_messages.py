@@ -79,8 +79,6 @@ ITEM, ADDRESS = bytes(36), bytes(30)
         (messages.GetHeaders, 101, HASH, bytes(4)),
         (messages.GetBlocks, 101, HASH, bytes(4)),
         (messages.CFHeaders, 2000, HASH, bytes(65)),
-        (messages.FilterLoad, 36_000, b"x", b""),
-        (messages.FilterAdd, 520, b"x", b""),
     ],
 )
 def test_one_more_than_core_takes_ends_the_connection(
@@ -98,7 +96,7 @@ def test_the_reasons_are_those_of_core() -> None:
         messages.Headers.parse(compact_size(2001))
     with pytest.raises(Misbehaving, match=r"^inv message size = 50001$"):
         messages.Inv.parse(compact_size(50001))
-    with pytest.raises(Disconnect, match=r"^getheaders locator size 102 > 101, disconnect$"):
+    with pytest.raises(Disconnect, match=r"^getheaders locator size 102 > 101$"):
         messages.GetHeaders.parse(bytes(4) + compact_size(102))
 
 

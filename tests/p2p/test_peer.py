@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import re
 from collections.abc import Awaitable
 from typing import Any
 
@@ -30,8 +31,9 @@ HEADER = Header(1, bytes(32), bytes(32), 0, 0, 0)
 
 
 def disconnections(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged of peers, debugging aside."""
-    return [r.getMessage() for r in caplog.records if r.name.startswith("altyn.p2p") and r.levelno >= logging.INFO]
+    """The lines that say why a connection ended, each ending in the peer, as Core's do."""
+    lines = [r.getMessage() for r in caplog.records if r.name.startswith("altyn.p2p")]
+    return [line for line in lines if re.search(r", disconnecting peer=\d+$", line)]
 
 
 @pytest.fixture(autouse=True)
@@ -200,12 +202,29 @@ def test_no_payload_of_any_message_reveals_a_bug(command: str, caplog: pytest.Lo
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_malformed_messages_are_only_ignored_where_core_is_to_be_followed() -> None:
+async def test_malformed_messages_are_only_ignored_where_core_is_to_be_followed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with node(peer=PeerSettings(drop_malformed=False)) as one:
         caller = await one.call()
         await caller.handshake()
         await caller.send_raw("addrv2", b"")
         await caller.sync()
+        assert "ProcessMessages(addrv2, 0 bytes): Exception 'end of data' caught, peer=0" in caplog.messages
+        await caller.send_raw("inv", b"\xfd\x51\xc3")
+        await caller.until_closed()
+        assert "Misbehaving: peer=0: inv message size = 50001" in caplog.messages
+
+
+async def test_strangers_who_come_and_go_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with node() as one:
+        for reason in (b"", b"\xfd\x51\xc3"):
+            caller = await one.call()
+            await caller.handshake()
+            await caller.send_raw("inv", reason)
+            await caller.until_closed()
+    ends = [record for record in caplog.records if "disconnecting peer=" in record.getMessage()]
+    assert [record.levelno for record in ends] == [logging.DEBUG, logging.INFO]
 
 
 @pytest.mark.parametrize("permission", [Permission.NONE, Permission.NO_BAN])
@@ -550,7 +569,7 @@ async def test_a_handshake_has_a_minute(said: list[Message], reason: str, caplog
         await caller.until_closed(within=70)
         assert 59 < asyncio.get_running_loop().time() - start < 61
         [line] = disconnections(caplog)
-        assert line.endswith(reason)
+        assert line == f"{reason}, disconnecting peer=0"
         assert one.handler.disconnected == []
 
 

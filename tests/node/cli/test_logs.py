@@ -9,6 +9,7 @@ import pytest
 from altyn.node.logs import chosen_categories, log_start, logging_to
 from altyn.node.options import SettingsError
 from altyn.node.settings import Settings, load
+from altyn.node.sync.gossip import refused
 
 
 def settings(folder: Path, *options: str) -> Settings:
@@ -32,6 +33,14 @@ def test_debug_messages_carry_their_category_and_only_chosen_ones_are_there(tmp_
         for name in ("altyn.p2p.peer", "altyn.node.rpc.server", "altyn.node.mempool.pool"):
             logging.getLogger(name).debug("said by %s", name)
     assert re.fullmatch(r"\S+\.\d{6}Z \[net\] said by altyn\.p2p\.peer\n", logged(tmp_path))
+
+
+def test_why_transactions_of_peers_were_refused_can_be_had_alone(tmp_path: Path) -> None:
+    with logging_to(settings(tmp_path, "-debug=mempoolrej")):
+        refused.debug("ff (wtxid=ff) from peer=3 was not accepted: dust")
+        logging.getLogger("altyn.node.sync.gossip").debug("of no interest")
+    assert logged(tmp_path).endswith("Z [mempoolrej] ff (wtxid=ff) from peer=3 was not accepted: dust\n")
+    assert logged(tmp_path).count("\n") == 1
 
 
 def test_warnings_of_libraries_go_to_the_log_and_not_to_standard_error(
