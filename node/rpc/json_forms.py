@@ -1,6 +1,6 @@
 """Scripts, transactions, headers and blocks as Core shows them in JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from altyn.consensus.block import Block
 from altyn.consensus.networks import Network
@@ -53,11 +53,36 @@ class Forms:
         with_prevouts: bool = False,
         with_hex: bool = True,
     ) -> dict[str, Json]:
-        """Show a transaction (Core: TxToUniv); with the coins it `spent`, also its fee, and those coins if asked."""
-        inputs = []
+        """Show a transaction (Core: TxToUniv); with the coins it `spent`, also its fee, and those coins if asked.
+
+        To be written once: its lists are made while they are written, for there are transactions as large as blocks.
+        """
+        form: dict[str, Json] = {
+            "txid": display(tx.txid),
+            "hash": display(tx.wtxid),
+            "version": tx.version,
+            "size": len(tx.raw),
+            "vsize": tx.vsize,
+            "weight": tx.weight,
+            "locktime": tx.lock_time,
+            "vin": Lazy(self._inputs(tx, spent if with_prevouts else None)),
+            "vout": Lazy(
+                {"value": Amount(output.value), "n": index, "scriptPubKey": self.script(output.script_pubkey)}
+                for index, output in enumerate(tx.outputs)
+            ),
+        }
+        if spent:
+            paid_in = sum(coin.output.value for coin in spent)
+            form["fee"] = Amount(paid_in - sum(output.value for output in tx.outputs))
+        if with_hex:
+            form["hex"] = tx.raw.hex()
+        return form
+
+    def _inputs(self, tx: Transaction, spent: Sequence[Coin] | None) -> Iterator[Json]:
+        is_coinbase = tx.is_coinbase
         for index, txin in enumerate(tx.inputs):
             shown: dict[str, Json] = {}
-            if tx.is_coinbase:
+            if is_coinbase:
                 shown["coinbase"] = txin.script_sig.hex()
             else:
                 shown["txid"] = display(txin.prevout.txid)
@@ -68,7 +93,7 @@ class Forms:
                 }
             if txin.witness:
                 shown["txinwitness"] = [element.hex() for element in txin.witness]
-            if spent and with_prevouts:
+            if spent:
                 coin = spent[index]
                 shown["prevout"] = {
                     "generated": coin.is_coinbase,
@@ -77,27 +102,7 @@ class Forms:
                     "scriptPubKey": self.script(coin.output.script_pubkey),
                 }
             shown["sequence"] = txin.sequence
-            inputs.append(shown)
-        form: dict[str, Json] = {
-            "txid": display(tx.txid),
-            "hash": display(tx.wtxid),
-            "version": tx.version,
-            "size": len(tx.raw),
-            "vsize": tx.vsize,
-            "weight": tx.weight,
-            "locktime": tx.lock_time,
-            "vin": inputs,
-            "vout": [
-                {"value": Amount(output.value), "n": index, "scriptPubKey": self.script(output.script_pubkey)}
-                for index, output in enumerate(tx.outputs)
-            ],
-        }
-        if spent:
-            paid_in = sum(coin.output.value for coin in spent)
-            form["fee"] = Amount(paid_in - sum(output.value for output in tx.outputs))
-        if with_hex:
-            form["hex"] = tx.raw.hex()
-        return form
+            yield shown
 
     def block(
         self, block: Block, entry: Entry, tip: Entry, verbosity: int, spent: Sequence[Sequence[Coin]] | None

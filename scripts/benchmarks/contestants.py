@@ -25,15 +25,23 @@ from altyn.node.chain.stores import Stores
 from altyn.node.chain.verify import in_processes
 from altyn.node.full import FullNode
 from altyn.node.lifetime import background, real_surroundings, script_checkers, tune_interpreter, worker_threads
+from altyn.node.logs import LogCategories
+from altyn.node.rpc.control import Program
+from altyn.node.rpc.groups import full_groups
+from altyn.node.rpc.json_text import dump_in_pieces
+from altyn.node.rpc.method import MethodTable
 from altyn.node.settings import load as load_settings
 from altyn.node.storage.folder import DataFolder
 from altyn.node.writer import Writer
+from altyn.p2p.clock import SystemClock
 
 HAS_KERNEL = importlib.util.find_spec("pbk") is not None
 """libbitcoinkernel is not there for every system."""
 _PROGRAM = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import contestants; contestants.main()"
 _LIMIT = 3600.0
 """Seconds until a contestant counts as stuck."""
+_PAUSE = 0.02
+"""Seconds between two large answers."""
 _TICK = 0.005
 """Seconds between two looks at the event loop."""
 
@@ -139,12 +147,23 @@ async def from_file(path: Path, folder: Path) -> None:
     report(watchdog)
 
 
-async def from_peer(port: int, height: int, folder: Path) -> None:
-    """Have an Altyn node fetch the chain from one on this machine."""
+async def _ask(node: FullNode) -> None:
+    """Have large answers made, one after the other, as the RPC server makes them."""
+    methods = MethodTable()
+    for group in full_groups(node, methods, SystemClock(), Program(lambda _: None, LogCategories(), Path())):
+        methods.add(group)
+    while True:
+        await asyncio.sleep(_PAUSE)
+        await dump_in_pieces(await methods.call("getblock", [node.chain.tip.hash[::-1].hex(), 2]))
+        await dump_in_pieces(await methods.call("getblock", [node.chain.tip.hash[::-1].hex(), 0]))
+
+
+async def from_peer(port: int, height: int, folder: Path, *, asked: bool = False) -> None:
+    """Have an Altyn node fetch the chain from one on this machine, `asked` for large answers meanwhile."""
     watchdog = _Watchdog()
     options = [f"-connect=127.0.0.1:{port}", "-listen=0", f"-stopatheight={height}"]
     settings = load_settings(["-regtest", f"-datadir={folder}", *options])
-    async with FullNode.open(settings) as node, background(watchdog.run()):
+    async with FullNode.open(settings) as node, background(watchdog.run(), *([_ask(node)] if asked else [])):
         await node.run()
     report(watchdog)
 
@@ -179,6 +198,8 @@ def main() -> None:
             asyncio.run(from_file(Path(arguments[0]), folder))
         case "peer":
             asyncio.run(from_peer(int(arguments[0]), int(arguments[1]), folder))
+        case "asked":
+            asyncio.run(from_peer(int(arguments[0]), int(arguments[1]), folder, asked=True))
         case "serve":
             asyncio.run(serve(int(arguments[0]), folder))
         case "kernel":

@@ -3,6 +3,7 @@
 Each contestant is a process of its own, measured whole, from its start to its end, in turns; medians count. The chain
 is made once and kept in the cache folder: see chains.py. Peers are libbitcoinkernel from the same file, on one thread
 and on two, and with --bitcoind PATH bitcoind (-assumevalid=0 -par=2 -checkblockindex=0), from the same Altyn node.
+One more run from the node is asked for large answers all the time: it shows how long they hold up the event loop.
 """
 
 import functools
@@ -73,6 +74,7 @@ def cases_of(costs: Mapping[str, Sequence[Cost]]) -> list[Case]:
     wall = {name: median(all_costs, "wall") for name, all_costs in costs.items()}
     memory = max(cost.memory for name in ("file", "loopback") for cost in costs[name]) / 2**20
     stall = max(median(costs[name], "stall") for name in ("file", "loopback")) * 1e3
+    asked = median(costs["asked"], "stall") * 1e3
     return [
         Case("wall-vs-kernel", wall["file"], "s", KERNEL, wall.get(KERNEL), "<=1.0"),
         Case("wall-vs-kernel-two-threads", wall["file"], "s", KERNEL_PAIR, wall.get(KERNEL_PAIR)),
@@ -80,6 +82,7 @@ def cases_of(costs: Mapping[str, Sequence[Cost]]) -> list[Case]:
         Case("loopback-vs-file", wall["loopback"], "s", "from the file", wall["file"], "<=1.25"),
         Case("peak-memory", memory, "MiB", "limit", MOST_MEMORY, "<=1"),
         Case("event-loop-stall", stall, "ms", "limit", MOST_STALL, "<=1"),
+        Case("event-loop-stall-asked", asked, "ms", "limit", MOST_STALL, "<=1"),
     ]
 
 
@@ -111,6 +114,7 @@ def main() -> int:
         runs: dict[str, Contestant] = {
             "file": functools.partial(contestants.run, "file", str(path)),
             "loopback": functools.partial(contestants.run, "peer", str(port), str(height)),
+            "asked": functools.partial(contestants.run, "asked", str(port), str(height)),
         }
         if contestants.HAS_KERNEL:
             runs[KERNEL] = functools.partial(contestants.run, "kernel", str(path), "0")
