@@ -261,7 +261,7 @@ class Connections:
             last_transaction=stats.last_transaction,
             is_useful=features is not None and features.services & _USEFUL == _USEFUL,
             relays_transactions=features is not None and features.relay,
-            filters=False,
+            filters=peer.filters,
             net_group=keyed_number(self._group_key, net_group(address)),
             network="onion" if peer.is_onion else LOCAL if is_local(address) else network_name(address),
             is_discouraged=peer.is_discouraged,

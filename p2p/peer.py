@@ -157,6 +157,8 @@ class Peer:
         """Whether Tor passed an inbound connection on: its address says nothing then."""
         self.is_discouraged = False
         """Whether somebody at an inbound peer's address misbehaved before: it is the first to go."""
+        self.filters = False
+        """Whether it has set a bloom filter (BIP37), for whoever keeps that to set; it costs us more then."""
         self._features: Features | None = None
         self._transport, self._framing, self._handshake = transport, framing, handshake
         self._handler, self._clock, self._settings, self._rng = handler, clock, settings, rng

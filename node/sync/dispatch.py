@@ -186,6 +186,7 @@ class Sync:
         try:
             while True:
                 self._woken.clear()
+                self.gossip.announce_again()
                 for peer in tuple(self._peers.values()):
                     self._send(peer)
                 try:

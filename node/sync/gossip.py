@@ -8,7 +8,7 @@ from altyn.consensus.bloom import BloomFilter
 from altyn.consensus.errors import Fault, ValidationError
 from altyn.consensus.transaction import Transaction
 from altyn.node.chain.chain import Chain
-from altyn.node.events import BlockConnected, BlockDisconnected, TipChanged
+from altyn.node.events import BlockConnected, BlockDisconnected, SchedulerForwarded, TipChanged
 from altyn.node.mempool.accept import Acceptance
 from altyn.node.mempool.entry import MempoolEntry, RemovalReason, TransactionAdded, TransactionRemoved
 from altyn.node.mempool.pool import Mempool
@@ -31,6 +31,8 @@ from altyn.p2p.messages import FeeFilter, GetData, Inv, Inventory, InventoryType
 from altyn.p2p.peer import Peer
 
 log = logging.getLogger(__name__)
+AGAIN_AFTER, AGAIN_SPREAD = 10 * 60.0, 5 * 60.0
+"""Seconds between two announcements of what was submitted here and no peer took: at least, and the most on top."""
 refused = logging.getLogger("altyn.node.sync.refused")
 """Why transactions of peers were not taken, for who wants to know of that alone (Core: mempoolrej)."""
 
@@ -71,6 +73,7 @@ class TransactionGossip:
         self._fee_filters: dict[int, FeeFilterSender] = {}
         self._wtxid_peers: set[int] = set()
         self._blooms: dict[int, BloomFilter] = {}
+        self._again_at = clock.monotonic() + self._pause()
 
     def add(self, peer: Peer) -> None:
         """Take up a peer whose handshake is done; own transactions that nobody took yet are announced to it."""
@@ -86,8 +89,7 @@ class TransactionGossip:
             self._wtxid_peers.add(peer.id)
         if not self._blocks_only and not no_transactions and Permission.FORCE_RELAY not in peer.permissions:
             self._fee_filters[peer.id] = FeeFilterSender(self._random, self._mempool.limits.min_relay_feerate)
-        for txid in self._mempool.unbroadcast:
-            self._relay.announce(txid, self._mempool[txid].wtxid)
+        self._announce_unbroadcast()
 
     def remove(self, peer: Peer) -> None:
         """Forget a peer that left."""
@@ -107,6 +109,7 @@ class TransactionGossip:
         if peer.kind in (PeerKind.BLOCK_RELAY_ONLY, PeerKind.FEELER):
             return
         self._relay.set_wants(peer.id)
+        peer.filters = bloom is not None
         if bloom is not None:
             self._blooms[peer.id] = bloom
         else:
@@ -134,6 +137,20 @@ class TransactionGossip:
         self._mempool.unbroadcast.add(tx.txid)
         self._relay.announce(tx.txid, tx.wtxid)
         self._wake()
+
+    def announce_again(self) -> None:
+        """When it is time, announce what no peer took (Core: ReattemptInitialBroadcast); its time is never mocked."""
+        now = self._clock.monotonic()
+        if now >= self._again_at:
+            self._again_at = now + self._pause()
+            self._announce_unbroadcast()
+
+    def _pause(self) -> float:
+        return AGAIN_AFTER + self._random.uniform(0, AGAIN_SPREAD)
+
+    def _announce_unbroadcast(self) -> None:
+        for txid in self._mempool.unbroadcast:
+            self._relay.announce(txid, self._mempool[txid].wtxid)
 
     # --- what peers send ---
 
@@ -228,6 +245,8 @@ class TransactionGossip:
                 self._last_block = {}
             case TipChanged():
                 self._judge.tip_changed()
+            case SchedulerForwarded(seconds=seconds):
+                self._again_at -= seconds
 
     def send(self, peer: Peer, now: float) -> None:
         """Send what is due: announcements, requests, a fee filter."""

@@ -1,5 +1,7 @@
 """Peers that filter by bloom filters, and the mempool message, in simulated time."""
 
+import asyncio
+
 import pytest
 from builders import Drawing, block_on, coin, spend
 from scripted_node import ScriptedNode
@@ -7,6 +9,8 @@ from simulated_world import World, feed, first_blocks
 
 from altyn.consensus.bloom import BloomFilter
 from altyn.consensus.merkle import PartialMerkleTree
+from altyn.node.events import SchedulerForwarded
+from altyn.node.sync.transactions import RecentHashes
 from altyn.p2p.kinds import Permission, Services
 from altyn.p2p.messages import (
     FilterAdd,
@@ -133,3 +137,34 @@ async def test_the_mempool_is_announced_to_who_may_ask(world: World, drawing: Dr
     await say(world, script, loaded(payments[0].txid), MempoolMessage())
     await world.until(lambda: bool(script.requests(Inv)))
     assert script.requests(Inv) == [Inv((Inventory(InventoryType.WTX, payments[0].wtxid),))]
+
+
+async def test_who_loads_a_filter_is_known_to_cost_more_when_slots_are_short(world: World, drawing: Drawing) -> None:
+    node, script = await meet(world, drawing, peerbloomfilters=True)
+    connections = node.node.connections  # type: ignore[attr-defined]
+    (peer,) = connections.peers.values()
+    seen = []
+    for message in (loaded(b"x"), FilterClear()):
+        await say(world, script, message)
+        seen.append(connections._candidate(peer).filters)
+    assert seen == [True, False]
+
+
+@pytest.mark.parametrize("seconds", [0, 15 * 60], ids=["by itself", "told to"])
+async def test_what_nobody_took_is_announced_again(world: World, drawing: Drawing, seconds: int) -> None:
+    node, script = await meet(world, drawing, peerbloomfilters=True)
+    await say(world, script, FilterClear())  # it wants transactions now
+    parent = spend(coin(drawing["a1"]))
+    full = node.node  # type: ignore[attr-defined]
+    await full.acceptance.accept(parent)
+    await world.until(lambda: bool(script.requests(Inv)))
+    (peer,) = full.connections.peers.values()
+    full.sync.gossip._relay._peers[peer.id].known = RecentHashes(1)  # as after thousands of others
+    full.mempool.unbroadcast.add(parent.txid)
+    script.received.clear()
+    await asyncio.sleep(8 * 60)  # of simulated time
+    assert not script.requests(Inv)
+    if seconds:
+        full.events.publish(SchedulerForwarded(seconds))
+    await world.until(lambda: bool(script.requests(Inv)), within=60 if seconds else 8 * 60)
+    assert script.requests(Inv) == [Inv((Inventory(InventoryType.WTX, parent.wtxid),))]
