@@ -510,10 +510,12 @@ def load(
     *,
     environ: Mapping[str, str] | None = None,
     defaults: Mapping[str, str] = CORE_STYLE,
+    datadir_must_exist: bool = True,
 ) -> Settings:
     """Read the settings from a command line in bitcoind's style, the environment and the configuration file.
 
-    `defaults` are texts that stand in for the declared defaults. Raises SettingsError; touches only files.
+    `defaults` are texts that stand in for the declared defaults; `datadir_must_exist` refuses a data directory that was
+    asked for and is not there. Raises SettingsError; touches only files.
     """
     command_line = read_arguments(arguments, _KNOWN)
     environment = read_environment(environ or {}, _KNOWN)
@@ -527,7 +529,7 @@ def load(
         )
     above = [command_line, environment]
     datadir = Path(choose(OPTIONS["datadir"], above)[0]).expanduser()
-    if any("datadir" in layer for layer in above) and not datadir.is_dir():
+    if datadir_must_exist and any("datadir" in layer for layer in above) and not datadir.is_dir():
         raise SettingsError(f'Specified data directory "{datadir}" does not exist.')
     config = _read_config(above, datadir)
     unsectioned, unknown = config.layer("", _KNOWN)

@@ -37,6 +37,7 @@ ANSWERS = {
         "altyn testnet destroy --yes": r"\ANetwork 'default' is gone\.\n\Z",
     },
     "A node of your own": {
+        "altyn doctor": r"^OK +data folder: .* \(made when a node starts\)$",
         "altyn node": r"a full node on regtest\n  RPC   http://127\.0\.0\.1:18443\n",
         "altyn rpc getblockchaininfo": r'"chain": "regtest"',
         "altyn light --datadir ./light --rpcport 18453 --addnode 127.0.0.1:18444": r"a light node on regtest\n",

@@ -22,6 +22,7 @@ from altyn.wallet.options import (
     group_options,
     network_of,
     open_wallet,
+    own_command,
     path_of,
     take_options,
     with_options,
@@ -178,7 +179,7 @@ def create(options: Options, word_count: str, language: str, birthday: int | Non
         options,
         {"wallet": options.wallet, "path": path, "network": options.network, "birthday": born, "words": words},
         f"Made {path}.\n\nWrite down these words, in order. Whoever has them has the money:\n\n    {words}\n\n"
-        f"Birthday: block {born}. Get an address with: altyn-wallet address",
+        f"Birthday: block {born}. Get an address with: {own_command(options, 'address')}",
     )
 
 

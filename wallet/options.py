@@ -101,6 +101,18 @@ def take_options(given: dict[str, Any]) -> Options:
     return replace(before or Options(), **{name: value for name, value in said.items() if value})
 
 
+def own_command(options: Options, command: str) -> str:
+    """Return how to call a command for the same wallet."""
+    words = ["altyn-wallet"]
+    if options.testnet:
+        words += ["--testnet", options.testnet]
+    elif options.network not in {None, "regtest"}:
+        words += ["--network", str(options.network)]
+    if options.wallet not in {None, "default"}:
+        words += ["--wallet", str(options.wallet)]
+    return " ".join([*words, command])
+
+
 # Where things are
 
 

@@ -15,6 +15,7 @@ from altyn.node.cli.testnet import testnet
 from altyn.node.options import Option, SettingsError, sample_text
 from altyn.node.rpc.amounts import JsonNumber
 from altyn.node.rpc.client import RpcClient, RpcFailure, Unreachable
+from altyn.node.rpc.errors import METHOD_NOT_FOUND
 from altyn.node.settings import ALTYN_STYLE, OPTIONS, Settings, load
 from altyn.node.version import VERSION
 
@@ -90,9 +91,9 @@ def _arguments(values: dict[str, Any]) -> list[str]:
     return words
 
 
-def _settings(words: Sequence[str]) -> Settings:
+def _settings(words: Sequence[str], *, datadir_must_exist: bool = True) -> Settings:
     try:
-        return load(words, environ=os.environ, defaults=ALTYN_STYLE)
+        return load(words, environ=os.environ, defaults=ALTYN_STYLE, datadir_must_exist=datadir_must_exist)
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
 
@@ -128,6 +129,7 @@ def node(**values: Any) -> None:
     \b
     altyn node
     altyn node --network signet --datadir ~/signet
+    altyn sample-config     explains the options that are not listed here; they work here too
     """
     _run(Kind.FULL, values)
 
@@ -195,7 +197,8 @@ def rpc(method: str, arguments: tuple[str, ...], named: bool, **values: Any) -> 
         if "\n" in error.message:  # the help of the method, for a call that does not fit it
             usage = error.message.partition("\n")[0]
             raise click.ClickException(f"usage: {usage} (see: altyn rpc help {method})") from error
-        raise click.ClickException(str(error)) from error
+        hint = ". See: altyn rpc help" if error.code == METHOD_NOT_FOUND else ""
+        raise click.ClickException(f"{error}{hint}") from error
     except (Unreachable, ArgumentError) as error:
         raise click.ClickException(str(error)) from error
     if text:
@@ -230,7 +233,7 @@ def doctor(as_json: bool, **values: Any) -> None:
     altyn doctor
     altyn doctor --network signet --datadir ~/signet --json
     """
-    findings = list(diagnosis.examine(_settings(_arguments(values))))
+    findings = list(diagnosis.examine(_settings(_arguments(values), datadir_must_exist=False)))
     if as_json:
         click.echo(diagnosis.as_json(findings))
     else:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from altyn.node.cli.output import ArgumentError, named_arguments, positional_arguments, result_text
+from altyn.node.cli.output import ArgumentError, named_arguments, positional_arguments, result_text, show
 from altyn.node.options import SettingsError, choose, declared_options, option, read_arguments
 from altyn.node.rpc.amounts import JsonNumber
 from altyn.node.rpc.client import RpcClient, RpcFailure, Unauthorized, Unreachable
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     count = next((number for number, word in enumerate(words) if not word.startswith("-")), len(words))
     options, command = words[:count], words[count:]
     if _HELP & set(options):
-        print(help_text())
+        show(help_text())
         return
     if {"-version", "--version"} & set(options):
         print(f"Altyn RPC client version v{VERSION}")
@@ -70,7 +70,7 @@ def print_result(result: Any) -> None:
     """Print a result, nothing for null."""
     text = result_text(result)
     if text:
-        print(text)
+        show(text)
 
 
 def call(options: Sequence[str], command: Sequence[str]) -> Any:

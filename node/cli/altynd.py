@@ -5,6 +5,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
+from altyn.node.cli.output import show
 from altyn.node.cli.run import Kind, run
 from altyn.node.options import SettingsError
 from altyn.node.settings import ACCEPTED, CORE_STYLE, OPTIONS, load
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the node until it is told to stop."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if _HELP & set(words):
-        print(help_text())
+        show(help_text())
         return
     if _VERSION & set(words):
         print(f"Altyn daemon version v{VERSION}")

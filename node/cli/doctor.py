@@ -159,13 +159,17 @@ def _ports(settings: Settings) -> Iterator[Finding]:
     doors = [(door.endpoint.host, door.endpoint.port) for door in settings.doors]
     wanted = [("peers", doors, "--port"), ("rpc", list(settings.rpc_addresses), "--rpcport")]
     for name, addresses, option in wanted:
-        taken = [f"{host}:{port}" for host, port in addresses if _is_taken(host, port)]
-        where = ", ".join(f"{host}:{port}" for host, port in addresses) or "none"
+        taken = [_written(host, port) for host, port in addresses if _is_taken(host, port)]
+        where = ", ".join(_written(host, port) for host, port in addresses) or "none"
         if taken:
             remedy = f"stop what listens there (a node that runs already?), or choose another with {option}"
             yield Finding(f"port for {name}", State.WARNING, f"{', '.join(taken)} is taken", remedy)
         else:
             yield Finding(f"port for {name}", State.OK, f"{where} free")
+
+
+def _written(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
 def _is_taken(host: str, port: int) -> bool:

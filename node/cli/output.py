@@ -1,6 +1,8 @@
 """What the commands print, and how words on a command line become RPC arguments."""
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +14,14 @@ from altyn.node.rpc.method import Argument, Text
 
 class ArgumentError(ValueError):
     """A word that does not fit where it stands; one line."""
+
+
+def show(text: str) -> None:
+    """Print; a reader that has seen enough, as `head` has, is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when the program ends
 
 
 def result_text(result: Any) -> str:

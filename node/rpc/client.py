@@ -130,7 +130,8 @@ class RpcClient:
                 plain = self._cookie_file.read_bytes().strip()
             except OSError as error:
                 where = f"{self._cookie_file} ({error.strerror})"
-                raise Unreachable(f"no cookie of a running node at {where}: start it, or say where it is") from error
+                what_to_do = "start it (altyn node), or say where it is (--datadir, --network, --rpc-url)"
+                raise Unreachable(f"no cookie of a running node at {where}: {what_to_do}") from error
         return "Basic " + base64.b64encode(plain).decode()
 
     def _close(self) -> None:

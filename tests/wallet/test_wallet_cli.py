@@ -61,6 +61,7 @@ def test_create_shows_the_words_once(run: Run, tmp_path: Path) -> None:
     result = run("create")
     assert result.exit_code == 0
     assert "Write down these words" in result.stdout
+    assert result.stdout.endswith("Get an address with: altyn-wallet address\n")
     path = tmp_path / "home" / "wallets" / "regtest" / "default.sqlite"
     assert str(path) in result.stdout
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -253,6 +254,8 @@ def test_a_local_network_is_easy_to_point_to(
     made = done(rich(*there, "create", "--json"))
     assert made["path"] == str(folder / "wallets" / "regtest" / "alice.sqlite")
     assert done(rich(*there, "balance", "--json"))["height"] == 1
+    made_another = rich("create", "--testnet", "default", "--wallet", "bob")
+    assert made_another.stdout.endswith(": altyn-wallet --testnet default --wallet bob address\n")
     assert "not enough money" in refused(rich(*there, "send", FAR, "1"))  # its passphrase is known
     assert "it has full1" in refused(rich("balance", "--testnet", "default:full9"))
     assert "there is no local network 'other'" in refused(rich("balance", "--testnet", "other"))

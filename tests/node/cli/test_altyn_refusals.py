@@ -136,6 +136,7 @@ def test_a_data_directory_that_cannot_be_made_is_named(kind: str, tmp_path: Path
 def test_a_node_that_was_never_started_is_told_from_one_elsewhere(tmp_path: Path) -> None:
     line = refused("rpc", "--datadir", str(tmp_path), "getblockcount")
     assert f"no cookie of a running node at {tmp_path / 'regtest' / '.cookie'}" in line
+    assert "start it (altyn node)" in line
     assert "is it running there?" in refused("rpc", "--rpc-url", AWAY, "getblockcount")
     assert "is it running there?" in refused("mine", ADDRESS, "--rpc-url", AWAY)
 
@@ -147,6 +148,15 @@ def test_a_call_that_does_not_fit_the_method_shows_its_usage_in_one_line(monkeyp
     monkeypatch.setattr(RpcClient, "call", call)
     line = refused("rpc", "--rpc-url", AWAY, "getblockhash")
     assert line == "Error: usage: getblockhash height (see: altyn rpc help getblockhash)\n"
+
+
+def test_a_method_that_is_not_there_points_to_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def call(self: RpcClient, method: str, params: object = ()) -> None:
+        raise RpcFailure(METHOD_NOT_FOUND, "Method not found")
+
+    monkeypatch.setattr(RpcClient, "call", call)
+    line = refused("rpc", "--rpc-url", AWAY, "getblockcuont")
+    assert line == "Error: Method not found (code -32601). See: altyn rpc help\n"
 
 
 def test_a_light_node_cannot_be_mined_on(monkeypatch: pytest.MonkeyPatch) -> None:

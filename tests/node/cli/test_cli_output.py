@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -38,6 +41,17 @@ def test_named_words_may_be_mixed_with_others() -> None:
 def test_a_word_that_should_be_json_and_is_not_is_refused() -> None:
     with pytest.raises(ArgumentError, match="Error parsing JSON: abc"):
         positional_arguments("getblockhash", ["abc"])
+
+
+@pytest.mark.parametrize("program", ["altynd", "altyn_cli"])
+def test_a_reader_that_has_seen_enough_is_no_error(program: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", f"altyn.node.cli.{program}", "-help"], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_results_are_printed_as_bitcoin_cli_prints_them() -> None:

@@ -40,6 +40,13 @@ def test_a_folder_of_others_is_a_failure(tmp_path: Path) -> None:
     assert "--datadir" in finding(result, "data folder")["remedy"]
 
 
+def test_a_folder_that_a_node_would_make_is_no_failure(tmp_path: Path) -> None:
+    result = doctor(tmp_path / "new", "--json")
+    assert result.exit_code == 0
+    assert "made when a node starts" in finding(result, "data folder")["text"]
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_in_use_is_a_warning(tmp_path: Path) -> None:
     with DataFolder.open(tmp_path, load(["-regtest"]).network):
         result = doctor(tmp_path, "--json")
@@ -53,6 +60,11 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
         result = doctor(tmp_path, "--json", "--rpcport", str(port))
     assert f"127.0.0.1:{port}" in finding(result, "port for rpc")["text"]
     assert "--rpcport" in finding(result, "port for rpc")["remedy"]
+
+
+def test_a_port_of_ipv6_is_written_as_one_types_it(tmp_path: Path) -> None:
+    result = doctor(tmp_path, "--json", "--rpcbind", "[::1]:1", "--rpcallowip", "::1")
+    assert finding(result, "port for rpc")["text"].startswith("[::1]:1 ")
 
 
 def test_the_portable_library_is_a_warning(tmp_path: Path) -> None:
