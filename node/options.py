@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from altyn.consensus.limits import COIN
+from altyn.p2p.upload import parse_bytes
 
 T = TypeVar("T")
+MAXIMUM_PORT = 65535
 NEGATED = "0"
 """What an option that was negated (`-nolisten`) reads as."""
 
@@ -44,7 +46,8 @@ class Option:
         try:
             return self.parse(text)
         except ValueError:
-            raise SettingsError(f"Invalid value for -{self.name}: '{text}'") from None
+            problem = _REFUSALS.get(self.parse, "Invalid value for -{}: '{}'")
+            raise SettingsError(problem.format(self.name, text)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,20 @@ def parse_amount(text: str) -> int:
     return int(whole or "0") * COIN + int((fraction or "0").ljust(8, "0"))
 
 
+def parse_port(text: str) -> int:
+    """Read a port; 0 where none is chosen. Raises ValueError."""
+    port = parse_int(text)
+    if not 0 <= port <= MAXIMUM_PORT:
+        raise ValueError(f"not a port: {text}")
+    return port
+
+
+_REFUSALS: dict[Callable[[str], Any], str] = {
+    parse_amount: "Invalid amount for -{}=<amount>: '{}'",
+    parse_port: "Invalid port specified in -{}: '{}'",
+    parse_bytes: "Unable to parse -{}: '{}'",
+}
+"""Core's words for a text that cannot be read, where it has its own for the kind of value."""
 _PARSERS: dict[type, Callable[[str], Any]] = {bool: parse_bool, int: parse_int}
 
 
@@ -170,7 +187,7 @@ def read_arguments(arguments: Sequence[str], known: Collection[str]) -> Layer:
             )
         key, _, text = argument.removeprefix("-").removeprefix("-").partition("=")
         if not layer.add(key, text):
-            raise SettingsError(f"Error parsing command line arguments: Invalid parameter -{key}")
+            raise SettingsError(f"Error parsing command line arguments: Invalid parameter {argument}")
     return layer
 
 
@@ -189,8 +206,9 @@ class ConfigFile:
     """The lines of a bitcoin.conf by section; "" holds those above the first section. Names keep their spelling."""
 
     sections: dict[str, list[tuple[str, str]]] = dataclasses.field(default_factory=dict)
+    warnings: list[str] = dataclasses.field(default_factory=list)
 
-    def read(self, text: str) -> None:
+    def read(self, text: str, *, is_included: bool = False) -> None:
         """Add the lines of `text`. Raises SettingsError with the number of a line that makes no sense."""
         section = ""
         for number, line in enumerate(text.splitlines(), start=1):
@@ -209,12 +227,20 @@ class ConfigFile:
             if not equals:
                 hint = f", if you intended to specify a negated option, use {code}=1 instead"
                 raise SettingsError(where + (hint if code.startswith("no") else ""))
+            if key.rpartition(".")[2] == "conf":
+                raise SettingsError(
+                    "Error reading configuration file: conf cannot be set in the configuration file; "
+                    "use includeconf= if you want to include additional config files"
+                )
             if key.endswith("rpcpassword") and hash_sign:
                 raise SettingsError(
                     f"Error reading configuration file: parse error on line {number}, "
                     "using # in rpcpassword can be ambiguous and should be avoided"
                 )
             inner, dot, name = key.partition(".")
+            if is_included and key.rpartition(".")[2] == "includeconf":
+                self.warnings.append(f"-includeconf cannot be used from included files; ignoring -includeconf={value}")
+                continue
             self.sections.setdefault(inner if dot else section, []).append((name if dot else key, value))
 
     def get(self, name: str, section: str = "") -> list[str]:

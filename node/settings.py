@@ -6,12 +6,14 @@ Every option is declared here once, under Core's name; parsing, help and `altyn`
 import dataclasses
 import functools
 import operator
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from altyn.consensus.networks import NETWORKS, REGTEST, Network, custom_signet
 from altyn.node.options import (
+    MAXIMUM_PORT,
     ConfigFile,
     Layer,
     Option,
@@ -20,12 +22,15 @@ from altyn.node.options import (
     declared_options,
     option,
     parse_amount,
+    parse_port,
     read_arguments,
     read_environment,
 )
+from altyn.node.version import user_agent
 from altyn.p2p.addresses import Endpoint, NetworkAddress
 from altyn.p2p.bans import DEFAULT_BAN_TIME
 from altyn.p2p.kinds import Permission
+from altyn.p2p.limits import MAX_USER_AGENT_LENGTH
 from altyn.p2p.netgroups import NETWORK_NAMES, parse_address
 from altyn.p2p.permissions import PERMISSION_NAMES, Door, Whitelisted
 from altyn.p2p.proxy import Proxies
@@ -65,8 +70,8 @@ _ACTIVATION_HEIGHTS = {
     "cltv": "bip65_height",
     "csv": "csv_height",
 }
-_MINIMUM_PORT, _MAXIMUM_PORT = 1, 65535
 _MINIMUM_PRUNE = 550
+_SAFE_IN_COMMENTS = frozenset(string.ascii_letters + string.digits + " .,;-_?@")
 
 
 def _parse_log_format(text: str) -> str:
@@ -152,7 +157,15 @@ class Settings:
 
     # Peers
     listen: bool = option(True, "Accept connections of peers", group="Peers", common=True)
-    port: int = option(0, "Port for peers; 0 takes the network's", group="Peers", network_only=True, common=True)
+    port: int = option(
+        0,
+        "Port for peers; 0 takes the network's",
+        group="Peers",
+        parse=parse_port,
+        value_name="n",
+        network_only=True,
+        common=True,
+    )
     bind: tuple[str, ...] = option(
         (), "Address to listen on", group="Peers", value_name="address[:port]", network_only=True, common=True
     )
@@ -261,7 +274,13 @@ class Settings:
     # RPC
     server: bool = option(True, "Serve JSON-RPC", group="RPC")
     rpcport: int = option(
-        0, "Port of the RPC server; 0 takes the network's", group="RPC", network_only=True, common=True
+        0,
+        "Port of the RPC server; 0 takes the network's",
+        group="RPC",
+        parse=parse_port,
+        value_name="n",
+        network_only=True,
+        common=True,
     )
     rpcbind: tuple[str, ...] = option(
         (),
@@ -500,9 +519,16 @@ def split_address(text: str, default_port: int) -> tuple[str, int]:
         host, _, port = text.partition(":")
     else:
         host, port = text, ""
-    if port and not (port.isdecimal() and _MINIMUM_PORT <= int(port) <= _MAXIMUM_PORT):
+    if port and not (port.isdecimal() and 1 <= int(port) <= MAXIMUM_PORT):
         raise SettingsError(f"Invalid port in '{text}'")
     return host, int(port) if port else default_port
+
+
+def _refuse_bad_port(name: str, text: str) -> None:
+    try:
+        split_address(text, 0)
+    except SettingsError:
+        raise SettingsError(f"Invalid port specified in -{name}: '{text}'") from None
 
 
 def load(
@@ -525,7 +551,7 @@ def load(
     if "includeconf" in command_line.values:
         raise SettingsError(
             "Error parsing command line arguments: -includeconf cannot be used from commandline; "
-            f"-includeconf={command_line.values['includeconf'][-1]}"
+            f'-includeconf="{command_line.values["includeconf"][-1]}"'
         )
     above = [command_line, environment]
     datadir = Path(choose(OPTIONS["datadir"], above)[0]).expanduser()
@@ -536,7 +562,8 @@ def load(
     chain = _choose_chain(command_line, environment, unsectioned, base)
     section, unknown_in_section = config.layer(chain, _KNOWN)
     layers = [*above, section, unsectioned, base]
-    warnings = [f"Ignoring unknown configuration value {name}" for name in (*unknown, *unknown_in_section)]
+    warnings = [*config.warnings]
+    warnings += (f"Ignoring unknown configuration value {name}" for name in (*unknown, *unknown_in_section))
     warnings += (
         f"Section [{name}] is not recognized."
         for name in config.sections
@@ -582,7 +609,7 @@ def _read_config(above: Sequence[Layer], datadir: Path) -> ConfigFile:
         path = datadir / Path(included).expanduser()
         if not path.is_file():
             raise SettingsError(f"Error reading configuration file: Failed to include configuration file {included}")
-        config.read(_text_of(path))
+        config.read(_text_of(path), is_included=True)
     return config
 
 
@@ -622,14 +649,14 @@ def _is_stray(each: Option, chain: str) -> bool:
 
 
 def _refuse_stray_options(chain: str, layers: Sequence[Layer]) -> None:
-    command_line, environment, section, unsectioned, _ = layers
-    for name, each in OPTIONS.items():
-        if _is_stray(each, chain) and name in unsectioned:
-            if any(name in layer for layer in (command_line, environment, section)):
-                continue
-            raise SettingsError(
-                f"Config setting for -{name} only applied on {chain} network when in [{chain}] section."
-            )
+    *usable, unsectioned, _ = layers
+    stray = [
+        f"Config setting for -{name} only applied on {chain} network when in [{chain}] section."
+        for name, each in sorted(OPTIONS.items())
+        if _is_stray(each, chain) and name in unsectioned and not any(name in layer for layer in usable)
+    ]
+    if stray:
+        raise SettingsError("\n".join(stray))
 
 
 def _finish(raw: Settings) -> Settings:
@@ -640,9 +667,11 @@ def _finish(raw: Settings) -> Settings:
         "port": raw.port or network.port,
         "rpcport": raw.rpcport or network.rpc_port,
     }
-    for name in ("port", "rpcport"):
-        if not 0 <= getattr(raw, name) <= _MAXIMUM_PORT:
-            raise SettingsError(f"Invalid port specified in -{name}: '{getattr(raw, name)}'")
+    for name, texts in (("onion", [raw.onion]), ("proxy", [raw.proxy]), ("rpcbind", raw.rpcbind)):
+        for text in texts:
+            _refuse_bad_port(name, text)
+    if "listen" in raw.given and not raw.listen and (raw.bind or raw.whitebind):
+        raise SettingsError("Cannot set -bind or -whitebind together with -listen=0")
     if "listen" not in raw.given:  # binding asks for it, connecting to chosen peers only speaks against it
         quiet = "connect" in raw.given or raw.proxy not in {"", "0"} or raw.maxconnections <= 0
         changes["listen"] = bool(raw.bind or raw.whitebind) or not quiet
@@ -654,6 +683,14 @@ def _finish(raw: Settings) -> Settings:
         raise SettingsError(f"-maxmempool must be at least {least} MB")
     if raw.peertimeout <= 0:
         raise SettingsError("peertimeout must be a positive integer.")
+    for comment in raw.uacomment:
+        if not set(comment) <= _SAFE_IN_COMMENTS:
+            raise SettingsError(f"User Agent comment ({comment}) contains unsafe characters.")
+    if (length := len(user_agent(raw.uacomment))) > MAX_USER_AGENT_LENGTH:
+        raise SettingsError(
+            f"Total length of network version string ({length}) exceeds maximum length ({MAX_USER_AGENT_LENGTH}). "
+            "Reduce the number or size of uacomments."
+        )
     if raw.acceptnonstdtxn and not network.is_test_chain:
         raise SettingsError(f"acceptnonstdtxn is not currently supported for {network.chain} chain")
     if raw.mocktime and not network.is_mockable:
@@ -697,23 +734,24 @@ def _network(raw: Settings) -> Network:
     if raw.testactivationheight and raw.chain == "regtest":
         changes |= map(_activation_height, raw.testactivationheight)
     if raw.minimumchainwork:
-        changes["minimum_chain_work"] = _number(raw.minimumchainwork, "minimumchainwork")
+        changes["minimum_chain_work"] = _number(
+            raw.minimumchainwork, "Invalid minimum work specified ({}), must be up to 64 hex digits"
+        )
     if "assumevalid" in raw.given:
-        block = _number(raw.assumevalid, "assumevalid")
+        block = _number(
+            raw.assumevalid,
+            "Invalid assumevalid block hash specified ({}), must be up to 64 hex digits (or 0 to disable)",
+        )
         changes["assume_valid"] = block.to_bytes(32, "little") if block else None
     return dataclasses.replace(network, **changes) if changes else network  # type: ignore[arg-type]  # as above
 
 
-def _number(text: str, name: str) -> int:
+def _number(text: str, refusal: str) -> int:
     """Read up to 32 bytes of hexadecimal."""
-    digits = text.removeprefix("0x") or "0"
-    try:
-        number = int(digits, 16)
-    except ValueError:
-        number = -1
-    if number < 0 or len(digits) > 64:
-        raise SettingsError(f"Invalid hex in -{name}: '{text}'")
-    return number
+    digits = text.removeprefix("0x")
+    if len(digits) > 64 or not set(digits) <= set(string.hexdigits):
+        raise SettingsError(refusal.format(text))
+    return int(digits or "0", 16)
 
 
 def _activation_height(text: str) -> tuple[str, int]:

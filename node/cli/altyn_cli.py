@@ -1,13 +1,17 @@
 """`altyn-cli`: bitcoin-cli's options, output and exit statuses, for any node."""
 
+import collections
+import contextlib
 import dataclasses
 import getpass
 import os
+import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from altyn.node.cli.output import ArgumentError, named_arguments, positional_arguments, result_text, show
 from altyn.node.options import SettingsError, choose, declared_options, option, read_arguments
@@ -32,7 +36,14 @@ class ClientOptions:
     named: bool = option(False, "Pass named instead of positional arguments", group="Client")
     stdin: bool = option(False, "Read further arguments from standard input, one a line", group="Client")
     stdinrpcpass: bool = option(False, "Read the password from standard input", group="Client")
+    rpcwallet: str = option("", "Call methods for this wallet (of bitcoind)", group="Client", value_name="name")
     getinfo: bool = option(False, "Show the state of the node", group="Client")
+    netinfo: bool = option(False, "Refused: getpeerinfo and getnetworkinfo say more", group="Client")
+    addrinfo: bool = option(False, "Count the addresses known to the node, by network", group="Client")
+    generate: bool = option(
+        False, "Mine blocks for a new address of the node's wallet: how many (1), and most tries", group="Client"
+    )
+    color: str = option("auto", "Accepted; nothing is coloured", group="Client", value_name="when")
 
 
 CLIENT_OPTIONS = declared_options(ClientOptions)
@@ -61,9 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         print_result(call(options, command))
     except (CliError, SettingsError, ArgumentError) as error:
-        status = error.status if isinstance(error, CliError) else 1
-        print(error if isinstance(error, CliError) else f"error: {error}", file=sys.stderr)
-        sys.exit(status)
+        print(_said(error), file=sys.stderr)
+        sys.exit(error.status if isinstance(error, CliError) else 1)
+
+
+def _said(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, SettingsError):
+        return text if text.startswith("Error ") else f"Error: {text}"
+    return text if isinstance(error, CliError) else f"error: {text}"
 
 
 def print_result(result: Any) -> None:
@@ -86,15 +103,23 @@ def call(options: Sequence[str], command: Sequence[str]) -> Any:
     words = list(command)
     if client_options.stdin:
         words += sys.stdin.read().splitlines()
-    if client_options.getinfo:
-        if words:
-            raise CliError("error: -getinfo takes no arguments")
-        return _with_patience(client_options, settings, _info)
+    special = [name for name in _SPECIAL if getattr(client_options, name)]
+    if len(special) > 1:
+        raise CliError(f"error: Only one of {', '.join('-' + name for name in special)} may be specified.")
+    if special:
+        return _with_patience(client_options, settings, lambda client: _call_special(client, special[0], words))
     if not words:
         raise CliError("error: too few parameters (need at least command)")
     method, *given = words
     params: Any = named_arguments(method, given) if client_options.named else positional_arguments(method, given)
     return _with_patience(client_options, settings, lambda client: client.call(method, params))
+
+
+def _call_special(client: RpcClient, name: str, words: Sequence[str]) -> Any:
+    """Do what a flag in place of a method asks for."""
+    if words and name != "generate":
+        raise CliError(f"error: -{name} takes no arguments")
+    return _SPECIAL[name](client, words)
 
 
 def _is_client_option(word: str) -> bool:
@@ -112,10 +137,8 @@ def _with_patience(options: ClientOptions, settings: Settings, action: Any) -> A
         except Unauthorized:
             raise CliError("error: Authorization failed: Incorrect rpcuser or rpcpassword") from None
         except Unreachable as error:
-            if not options.rpcwait:
-                raise CliError(_unreachable_text(options, settings, error)) from error
-            if time.monotonic() > deadline:
-                raise CliError(f"error: timeout on transient error: {error}") from error
+            if not options.rpcwait or time.monotonic() > deadline:
+                raise CliError(_unreachable_text(options, settings)) from error
         except RpcFailure as error:
             if not (options.rpcwait and error.code == IN_WARMUP) or time.monotonic() > deadline:
                 raise CliError(
@@ -128,8 +151,8 @@ def make_client(options: ClientOptions, settings: Settings) -> RpcClient:
     """Return a client of the node that the options and settings name. Raises CliError."""
     host, port = split_address(options.rpcconnect, settings.rpcport)
     host = f"[{host}]" if ":" in host else host
-    user = f"{settings.rpcuser}:{settings.rpcpassword}@" if settings.rpcpassword else ""
-    url = f"http://{user}{host}:{port}"
+    user = f"{quote(settings.rpcuser, '')}:{quote(settings.rpcpassword, '')}@" if settings.rpcpassword else ""
+    url = f"http://{user}{host}:{port}" + (f"/wallet/{quote(options.rpcwallet, '')}" if options.rpcwallet else "")
     cookie = None if settings.rpcpassword else settings.path(settings.rpccookiefile)
     try:
         return RpcClient(
@@ -139,20 +162,25 @@ def make_client(options: ClientOptions, settings: Settings) -> RpcClient:
         raise CliError(f"error: {error}") from error
 
 
-def _unreachable_text(options: ClientOptions, settings: Settings, error: Unreachable) -> str:
-    if not settings.rpcpassword and not settings.path(settings.rpccookiefile).exists():
+def _unreachable_text(options: ClientOptions, settings: Settings) -> str:
+    host, port = split_address(options.rpcconnect, settings.rpcport)
+    is_there = False
+    with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
+        is_there = True
+    if is_there and not settings.rpcpassword and not settings.path(settings.rpccookiefile).exists():
         return (
             "error: Could not locate RPC credentials. No authentication cookie could be found, and RPC password is not "
             "set.  See -rpcpassword and -stdinrpcpass.  "
             f"Configuration file: ({settings.datadir / settings.conf})"
         )
     return (
-        f"error: {error}\n\nMake sure the node is running and that you are connecting to the correct RPC port."
-        '\nUse "altyn-cli -help" for more info.'
+        f"error: timeout on transient error: Could not connect to the server {host}:{port}\n\n"
+        "Make sure the node is running and that you are connecting to the correct RPC port.\n"
+        'Use "altyn-cli -help" for more info.'
     )
 
 
-def _info(client: RpcClient) -> str:
+def _info(client: RpcClient, _: Sequence[str]) -> str:
     """Return what -getinfo shows."""
     network, chain = client.batch([("getnetworkinfo", ()), ("getblockchaininfo", ())])
     for answer in (network, chain):
@@ -160,6 +188,10 @@ def _info(client: RpcClient) -> str:
             raise answer
     warnings = network["warnings"]
     warnings = "\n".join(warnings) if isinstance(warnings, list) else warnings
+    proxies: dict[str, list[str]] = {}
+    for each in network["networks"]:
+        if each["proxy"]:
+            proxies.setdefault(each["proxy"], []).append(each["name"])
     progress = float(str(chain["verificationprogress"])) * 100
     return "\n".join(
         (
@@ -173,11 +205,46 @@ def _info(client: RpcClient) -> str:
             f"total {network['connections']}",
             f"Version: {network['version']}",
             f"Time offset (s): {network['timeoffset']}",
+            "Proxies: " + (", ".join(f"{each} ({', '.join(names)})" for each, names in proxies.items()) or "n/a"),
             f"Min tx relay fee rate (BTC/kvB): {network['relayfee']}",
             "",
             f"Warnings: {warnings or '(none)'}",
         )
     )
+
+
+def _netinfo(_: RpcClient, __: Sequence[str]) -> Any:
+    raise CliError("error: -netinfo is not offered; getpeerinfo, getnetworkinfo and getnettotals have its figures")
+
+
+def _addrinfo(client: RpcClient, _: Sequence[str]) -> Any:
+    """Return how many addresses of each network the node would give away."""
+    known = collections.Counter(each["network"] for each in client.call("getnodeaddresses", [0]))
+    counts = {name: known[name] for name in ("ipv4", "ipv6", "onion", "i2p", "cjdns")}
+    return {"addresses_known": {**counts, "total": sum(known.values())}}
+
+
+def _generate(client: RpcClient, words: Sequence[str]) -> Any:
+    """Mine blocks for a new address of the node's wallet, if it has one (bitcoind)."""
+    address = client.call("getnewaddress")
+    if len(words) > 2:
+        raise CliError("error: too many arguments (maximum 2 for nblocks and maxtries)")
+    count, *tries = positional_arguments("generatetoaddress", [words[0] if words else "1", address, *words[1:]])[::2]
+    if not isinstance(count, int) or count <= 0:
+        raise CliError(
+            "error: the first argument (number of blocks to generate, default: 1) must be an integer value greater "
+            "than zero"
+        )
+    return {"address": address, "blocks": client.call("generatetoaddress", [count, address, *tries])}
+
+
+_SPECIAL: Mapping[str, Callable[[RpcClient, Sequence[str]], Any]] = {
+    "getinfo": _info,
+    "netinfo": _netinfo,
+    "addrinfo": _addrinfo,
+    "generate": _generate,
+}
+"""What flags in place of a method do."""
 
 
 def help_text() -> str:

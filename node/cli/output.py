@@ -11,6 +11,9 @@ from altyn.node.rpc.groups import DECLARED
 from altyn.node.rpc.json_text import dump, parse
 from altyn.node.rpc.method import Argument, Text
 
+_TEXTS_ONLY = {"echo"}
+"""Methods that take any JSON, and whose words are nevertheless texts (Core: not in its table of conversions)."""
+
 
 class ArgumentError(ValueError):
     """A word that does not fit where it stands; one line."""
@@ -48,6 +51,8 @@ def positional_arguments(method: str, words: Sequence[str]) -> list[Any]:
 
     Raises ArgumentError.
     """
+    if method in _TEXTS_ONLY:
+        return list(words)
     declared = DECLARED.get(method)
     known: Sequence[Argument | None] = declared.arguments if declared else ()
     known = [*known, *[None] * (len(words) - len(known))]
@@ -65,7 +70,7 @@ def named_arguments(method: str, words: Sequence[str]) -> dict[str, Any]:
         if not equals:
             bare.append(word)
         else:
-            named[name] = _value(text, by_name.get(name))
+            named[name] = text if method in _TEXTS_ONLY else _value(text, by_name.get(name))
     if bare:
         named["args"] = positional_arguments(method, bare)
     return named

@@ -47,14 +47,15 @@ class RpcClient:
         timeout: float = DEFAULT_TIMEOUT,
         parse_float: Callable[[str], Any] = Decimal,
     ) -> None:
-        """Call the node at `http://[user:password@]host:port`; without a user, with its cookie, read when connecting.
+        """Call the node at `http://[user:password@]host:port[/path]`; without a user, with its cookie.
 
-        `timeout` in seconds. Raises ValueError when the URL is none.
+        The cookie is read when connecting. `timeout` in seconds. Raises ValueError when the URL is none.
         """
         parts = urlsplit(url if "//" in url else f"http://{url}")
         if parts.scheme != "http" or not parts.hostname or not parts.port:
             raise ValueError(f"not the address of a node: {url}")
         self._host, self._port = parts.hostname, parts.port
+        self._path = parts.path or "/"
         self._user, self._password = unquote(parts.username or ""), unquote(parts.password or "")
         self._cookie_file = cookie_file
         self._timeout = timeout
@@ -119,7 +120,7 @@ class RpcClient:
             self._authorization = self._credentials()
             self._connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
         headers = {"Authorization": self._authorization, "Content-Type": "application/json"}
-        self._connection.request("POST", "/", body, headers)
+        self._connection.request("POST", self._path, body, headers)
         response = self._connection.getresponse()
         return response.status, response.read()
 

@@ -139,6 +139,7 @@ class RpcServer:
         """Listen on the addresses, at least one of which must be free; return those in use. Raises OSError."""
         application = web.Application(client_max_size=MAX_BODY)
         application.router.add_route("*", "/", self._handle)
+        application.router.add_route("*", "/wallet/{name:.*}", self._handle)  # Core without wallets: as if it were "/"
         if "rest" in self._open_paths:
             application.router.add_route("*", "/rest/{target:.*}", self._handle_rest)
         if "metrics" in self._open_paths:

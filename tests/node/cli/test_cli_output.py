@@ -11,6 +11,7 @@ from altyn.node.cli.altyn import main
 from altyn.node.cli.altyn_cli import CliError, call
 from altyn.node.cli.altynd import help_text
 from altyn.node.cli.output import ArgumentError, indented, named_arguments, positional_arguments, result_text
+from altyn.node.rpc.client import RpcClient
 from altyn.node.rpc.json_text import dump, parse
 from altyn.node.settings import OPTIONS
 
@@ -65,12 +66,16 @@ def test_results_are_printed_as_bitcoin_cli_prints_them() -> None:
     assert json.loads(indented(value)) == value
 
 
+UNREACHABLE = "error: timeout on transient error: Could not connect to the server 127.0.0.1:1\n"
+
+
 @pytest.mark.parametrize(
     ("options", "command", "status", "text"),
     [
         (["-regtest"], [], 1, "error: too few parameters (need at least command)"),
-        (["-regtest", "-datadir=."], ["uptime"], 1, "error: Could not locate RPC credentials."),
-        (["-regtest", "-rpcpassword=x", "-rpcport=1"], ["uptime"], 1, "error: no node answers at 127.0.0.1:1"),
+        (["-regtest", "-datadir=.", "-rpcport=1"], ["uptime"], 1, UNREACHABLE),
+        (["-regtest", "-rpcpassword=x", "-rpcport=1"], ["uptime"], 1, UNREACHABLE),
+        (["-netinfo", "-getinfo"], [], 1, "error: Only one of -getinfo, -netinfo may be specified."),
     ],
 )
 def test_what_cannot_be_asked_ends_with_a_line(options: list[str], command: list[str], status: int, text: str) -> None:
@@ -99,6 +104,28 @@ def test_the_help_of_a_light_node_leaves_out_what_only_a_full_node_has() -> None
         assert option not in light
     for option in ("--addnode", "--datadir", "--rpcport"):
         assert option in light
+
+
+@pytest.mark.parametrize(
+    ("words", "arguments"), [([], [1, "an address"]), (["2", "9"], [2, "an address", 9]), (["0"], None)]
+)
+def test_generate_mines_to_a_new_address_of_the_nodes_wallet(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], arguments: list[object] | None
+) -> None:
+    answers = {"getnewaddress": "an address", "generatetoaddress": ["a hash"]}
+    calls = []
+
+    def answer(_: RpcClient, method: str, params: list[object] | tuple[()] = ()) -> object:
+        calls.append((method, params))
+        return answers[method]
+
+    monkeypatch.setattr(RpcClient, "call", answer)
+    if arguments is None:
+        with pytest.raises(CliError, match="must be an integer value greater than zero"):
+            call(["-regtest", "-generate"], words)
+        return
+    assert call(["-regtest", "-generate"], words) == {"address": "an address", "blocks": ["a hash"]}
+    assert calls == [("getnewaddress", ()), ("generatetoaddress", arguments)]
 
 
 def test_a_node_that_is_away_is_one_line_and_exit_code_1() -> None:

@@ -35,6 +35,12 @@ def configured(folder: Path, text: str, *arguments: str) -> Settings:
     return load([f"-datadir={folder}", *arguments])
 
 
+def configuration_refusal(folder: Path, text: str, *arguments: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        configured(folder, text, *arguments)
+    return str(caught.value)
+
+
 def test_the_command_line_beats_the_environment_and_that_the_file(tmp_path: Path) -> None:
     (tmp_path / "bitcoin.conf").write_text("regtest=1\ndbcache=10\nmaxmempool=20\npar=3\n")
     environ = {"ALTYN_DBCACHE": "11", "ALTYN_MAXMEMPOOL": "21", "ALTYN_UNKNOWN": "1"}
@@ -105,7 +111,17 @@ def test_permissions_that_make_no_sense_stop_the_start(option: str, text: str) -
         (["-onlynet=onion", "-onion=0"], "Outbound connections restricted to Tor (-onlynet=onion) but the proxy for "
          "reaching the Tor network is explicitly forbidden: -onion=0"),
         (["-onlynet=i2p"], "Outbound connections restricted to i2p (-onlynet=i2p) but -i2psam is not provided"),
-        (["-proxy=127.0.0.1:x"], "Invalid -proxy address or hostname: '127.0.0.1:x'"),
+        (["-proxy=127.0.0.1:x"], "Invalid port specified in -proxy: '127.0.0.1:x'"),
+        (["-rpcbind=127.0.0.1:70000"], "Invalid port specified in -rpcbind: '127.0.0.1:70000'"),
+        (["-nolisten", "-bind=127.0.0.1"], "Cannot set -bind or -whitebind together with -listen=0"),
+        (["-maxuploadtarget=abc"], "Unable to parse -maxuploadtarget: 'abc'"),
+        (["-uacomment=a/b"], "User Agent comment (a/b) contains unsafe characters."),
+        (["-uacomment=" + "a" * 256], "Total length of network version string (271) exceeds maximum length (256). "
+         "Reduce the number or size of uacomments."),
+        (["-minimumchainwork=zz"], "Invalid minimum work specified (zz), must be up to 64 hex digits"),
+        (["-minimumchainwork=+1"], "Invalid minimum work specified (+1), must be up to 64 hex digits"),
+        (["-assumevalid=zz"], "Invalid assumevalid block hash specified (zz), must be up to 64 hex digits (or 0 to "
+         "disable)"),
         (["-externalip=there.example"], "Cannot resolve -externalip address: 'there.example'"),
         (["-forcednsseed", "-dnsseed=0"], "Cannot set -forcednsseed to true when setting -dnsseed to false."),
         (["-peertimeout=0"], "peertimeout must be a positive integer."),
@@ -162,14 +178,21 @@ def test_sections_speak_for_their_network_only(tmp_path: Path) -> None:
 def test_options_of_one_network_must_stand_in_its_section(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="Config setting for -port only applied on regtest network"):
         configured(tmp_path, "port=1234\n", "-regtest")
+    text = "port=1234\nbind=127.0.0.1\n[regtest]\nrpcport=1\n"
+    assert "-bind only applied" in configuration_refusal(tmp_path, text, "-regtest").splitlines()[0]
+    assert "-port only applied" in configuration_refusal(tmp_path, text, "-regtest").splitlines()[1]
     assert configured(tmp_path, "port=1234\n", "-regtest", "-port=99").port == 99
     assert configured(tmp_path, "port=1234\n").port == 1234
 
 
 def test_further_files_are_included(tmp_path: Path) -> None:
-    (tmp_path / "more.conf").write_text("par=7\n")
+    (tmp_path / "more.conf").write_text("par=7\nincludeconf=evenmore.conf\n")
     text = "regtest=1\nincludeconf=more.conf\n"
-    assert configured(tmp_path, text).par == 7
+    settings = configured(tmp_path, text)
+    assert settings.par == 7
+    assert settings.warnings == (
+        "-includeconf cannot be used from included files; ignoring -includeconf=evenmore.conf",
+    )
     assert configured(tmp_path, text, "-noincludeconf").par == 0
     with pytest.raises(SettingsError, match="Failed to include configuration file gone"):
         configured(tmp_path, "includeconf=gone\n")
@@ -193,6 +216,8 @@ def test_what_the_file_says_in_vain_becomes_a_warning(tmp_path: Path) -> None:
     [
         ("-par=1", "parse error on line 1: -par=1, options in configuration file must be specified without leading -"),
         ("\nnolisten", "parse error on line 2: nolisten, if you intended to specify a negated option, use nolisten=1"),
+        ("regtest=1\nconf=x", "conf cannot be set in the configuration file; use includeconf= if you want to include"),
+        ("regtest.conf=x", "conf cannot be set in the configuration file"),
         ("rpcpassword=a#b", "using # in rpcpassword can be ambiguous and should be avoided"),
     ],
 )
@@ -223,7 +248,9 @@ def test_lines_that_make_no_sense_are_refused(tmp_path: Path, text: str, message
         ("-blockfilterindex=abc", "Unknown -blockfilterindex value abc."),
         ("-maxmempool=4", "-maxmempool must be at least 5 MB"),
         ("-peertimeout=0", "peertimeout must be a positive integer."),
-        ("-rpcport=abc", "Invalid value for -rpcport: 'abc'"),
+        ("-rpcport=abc", "Invalid port specified in -rpcport: 'abc'"),
+        ("-timeout=abc", "Invalid value for -timeout: 'abc'"),
+        ("-foo=1", "Error parsing command line arguments: Invalid parameter -foo=1"),
         ("-port=65536", "Invalid port specified in -port: '65536'"),
         ("-regtest -testactivationheight=csv", "Invalid format (csv) for -testactivationheight=name@height."),
         (
@@ -231,7 +258,7 @@ def test_lines_that_make_no_sense_are_refused(tmp_path: Path, text: str, message
             "Invalid height value (csv@-2) for -testactivationheight=",
         ),
         ("-regtest -testactivationheight=moon@2", "Invalid name (moon@2) for -testactivationheight=name@height."),
-        ("-includeconf=a", "-includeconf cannot be used from commandline; -includeconf=a"),
+        ("-includeconf=a", '-includeconf cannot be used from commandline; -includeconf="a"'),
         ("-acceptnonstdtxn", "acceptnonstdtxn is not currently supported for main chain"),
     ],
 )
@@ -252,7 +279,7 @@ def test_the_network_follows_from_the_options() -> None:
 
 def test_amounts_are_satoshis() -> None:
     assert load(["-minrelaytxfee=0.00002"]).minrelaytxfee == 2000
-    assert refusal("-minrelaytxfee=-1") == "Invalid value for -minrelaytxfee: '-1'"
+    assert refusal("-minrelaytxfee=-1") == "Invalid amount for -minrelaytxfee=<amount>: '-1'"
 
 
 def test_altyn_runs_on_regtest_with_filters_unless_told_otherwise() -> None:
