@@ -83,6 +83,13 @@ class SnapshotChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class WarningRaised:
+    """Something is wrong that the user should look into, which was not so before."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulerForwarded:
     """What is done every so often is to be done as if so many seconds had passed (mockscheduler)."""
 

@@ -49,6 +49,7 @@ from altyn.node.sync.extra_peers import ExtraPeers
 from altyn.node.sync.relay import TrickleTimes
 from altyn.node.sync.transactions import RequestDelays
 from altyn.node.version import user_agent
+from altyn.node.warnings import Warnings
 from altyn.node.writer import Writer
 from altyn.p2p.addresses import Endpoint
 from altyn.p2p.connections import Connections, ConnectionSettings
@@ -163,6 +164,8 @@ class FullNode:
         self.memory.files.load(FEE_ESTIMATES, self.fees.load)
         self.events.subscribe(self.fees.event)
         self.events.subscribe(self._offer_blocks)
+        self.warnings = Warnings(chain, self.sync.clocks, self.events)
+        self.events.subscribe(self.warnings.event)
         if chain.background is not None:
             self._offer_blocks(SnapshotChanged(chain.background.base, is_proved=False))
         self._keeps_mempool = settings.persistmempool and not surroundings.in_memory

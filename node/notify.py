@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
-from altyn.node.events import TipChanged
+from altyn.node.events import TipChanged, WarningRaised
 
 log = logging.getLogger(__name__)
 
@@ -20,10 +20,10 @@ class Commands:
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
 
-    def start(self, command: str, text: str = "") -> None:
+    def start(self, command: str, text: str = "", *, quote: str = "") -> None:
         """Run a command with `text`, without the characters that mean something to a shell, for each %s."""
         if command:
-            task = asyncio.create_task(run_command(command, text))
+            task = asyncio.create_task(run_command(command, text, quote=quote))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
@@ -32,9 +32,9 @@ class Commands:
         await asyncio.gather(*self._running)
 
 
-async def run_command(command: str, text: str = "") -> None:
+async def run_command(command: str, text: str = "", *, quote: str = "") -> None:
     """Run one command and wait for its end; that it failed is only logged (Core: runCommand)."""
-    line = command.replace("%s", _UNSAFE.sub("", text))
+    line = command.replace("%s", quote + _UNSAFE.sub("", text) + quote)
     process = await asyncio.create_subprocess_shell(
         line,
         stdin=asyncio.subprocess.DEVNULL,
@@ -59,5 +59,15 @@ def notify_of_blocks(chain: HasDownload, command: str, commands: Commands) -> Ca
     def note(event: object) -> None:
         if isinstance(event, TipChanged) and not chain.is_initial_block_download:
             commands.start(command, event.new.hash[::-1].hex())
+
+    return note
+
+
+def notify_of_warnings(command: str, commands: Commands) -> Callable[[object], None]:
+    """Return a subscriber that runs `command` with the text of each new warning, in single quotes as Core gives it."""
+
+    def note(event: object) -> None:
+        if isinstance(event, WarningRaised):
+            commands.start(command, event.text, quote="'")
 
     return note

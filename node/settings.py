@@ -52,7 +52,7 @@ ALTYN_STYLE: Mapping[str, str] = {
 """The defaults of `altyn node` and `altyn light`: regtest, with compact filters built and served."""
 
 _ACCEPTED_NAMES = """
-addresstype alertnotify allowignoredconf asmap blocksxor blockversion capturemessages
+addresstype allowignoredconf asmap blocksxor blockversion capturemessages
 changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints deprecatedrpc disablewallet
 fallbackfee i2pacceptincoming keypool listenonion logips loglevel loglevelalways logsourcelocations maxapsfee
 maxorphantx maxreceivebuffer maxsendbuffer maxsigcachesize mintxfee natpmp paytxfee printpriority
@@ -335,6 +335,7 @@ class Settings:
         value_name="address",
     )
     zmqpubsequencehwm: int = option(1000, "Of those, so many may wait for a slow subscriber", group="Notifications")
+    alertnotify: str = option("", "Command for each new warning; %s is its text", group="Notifications")
     blocknotify: str = option("", "Command for each new block; %s is its hash", group="Notifications")
     startupnotify: str = option("", "Command for when the node is ready", group="Notifications")
     shutdownnotify: tuple[str, ...] = option(

@@ -20,7 +20,7 @@ from altyn.node.full import FullNode
 from altyn.node.lifetime import NodeError, background, real_surroundings, tune_interpreter, worker_threads
 from altyn.node.light.node import LightNode
 from altyn.node.logs import LogCategories, TipLog, log_start, logging_to
-from altyn.node.notify import Commands, notify_of_blocks
+from altyn.node.notify import Commands, notify_of_blocks, notify_of_warnings
 from altyn.node.options import SettingsError
 from altyn.node.rpc.auth import Users, make_cookie
 from altyn.node.rpc.control import Program
@@ -189,6 +189,8 @@ async def _answer(
     ending.node = node
     node.events.subscribe(TipLog())
     settings, commands = node.settings, Commands()
+    if settings.alertnotify:
+        node.events.subscribe(notify_of_warnings(settings.alertnotify, commands))
     if settings.blocknotify:
         node.events.subscribe(notify_of_blocks(node.chain, settings.blocknotify, commands))
     server.ready(groups)

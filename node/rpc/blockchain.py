@@ -154,8 +154,15 @@ class HeaderMethods:
 class BlockMethods(HeaderMethods):
     """Blocks and their filters, wherever they come from."""
 
-    def __init__(self, chain: HeaderView, source: BlockSource, forms: Forms) -> None:
+    def __init__(
+        self,
+        chain: HeaderView,
+        source: BlockSource,
+        forms: Forms,
+        warnings: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
         super().__init__(chain)
+        self._warnings = warnings
         self._source = source
         self._forms = forms
 
@@ -183,7 +190,7 @@ class BlockMethods(HeaderMethods):
             "initialblockdownload": chain.is_initial_block_download,
             "chainwork": f"{tip.chain_work:064x}",
             **self._storage(),
-            "warnings": [],
+            "warnings": list(self._warnings()),
         }
 
     def _storage(self) -> dict[str, Json]:
@@ -251,8 +258,9 @@ class BlockchainMethods(BlockMethods):
         source: BlockSource,
         forms: Forms,
         audit: Audit,
+        warnings: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        super().__init__(chain, source, forms)
+        super().__init__(chain, source, forms, warnings)
         self._audit = audit
         self._chain = chain
         self._mempool = mempool

@@ -1,6 +1,6 @@
 """Which groups of methods a full and a light node serve."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from altyn.consensus import secp256k1
@@ -118,6 +118,7 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
             blocks,
             forms,
             partial(audit, chain, node.writer, node.offload, node.secp),
+            node.warnings.current,
         ),
         StatisticsMethods(chain, blocks, node.offload),
         ProofMethods(chain, blocks, index),
@@ -136,9 +137,16 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
         DescriptorMethods(forms, node.secp),
         PsbtMethods(forms, node.secp, node.offload, index, find_transaction, find_outputs),
         MessageMethods(node.network, node.secp),
-        MiningMethods(chain, mempool, node.templates, lambda: len(node.connections.peers)),
+        MiningMethods(chain, mempool, node.templates, lambda: len(node.connections.peers), node.warnings.current),
         GenerateMethods(mempool, node.templates, node.miner, node.secp),
-        _network_methods(node.connections, sync_state, node.settings, node.local_addresses, node.sync.clocks),
+        _network_methods(
+            node.connections,
+            sync_state,
+            node.settings,
+            node.local_addresses,
+            node.sync.clocks,
+            node.warnings.current,
+        ),
         BanMethods(node.connections, node.clock, node.settings.bantime),
         _wire_methods(node.connections, node.settings, node.upload, node.clock),
         AddressMethods(node.sync.addresses, node.clock),
@@ -177,12 +185,14 @@ def _network_methods(
     settings: Settings,
     local_addresses: LocalAddresses | None = None,
     clocks: TimeOffsets | None = None,
+    warnings: Callable[[], Sequence[str]] = tuple,
 ) -> NetworkMethods:
     return NetworkMethods(
         connections,
         sync_state,
         local_addresses=local_addresses,
         clocks=clocks or TimeOffsets(),
+        warnings=warnings,
         reachable=settings.reachable,
         proxies=settings.proxies,
         default_port=settings.network.port,

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 from altyn.consensus.block import Block, Header
@@ -51,11 +51,13 @@ class MiningMethods:
         mempool: Mempool,
         templates: ChainTemplates,
         connection_count: Callable[[], int],
+        warnings: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._chain = chain
         self._mempool = mempool
         self._templates = templates
         self._connection_count = connection_count
+        self._warnings = warnings
         self._version_bits = VersionBits(chain.network)
 
     @method(
@@ -79,7 +81,7 @@ class MiningMethods:
         }
         if network.signet_challenge is not None:
             form["signet_challenge"] = network.signet_challenge.hex()
-        return form | {"warnings": []}
+        return form | {"warnings": list(self._warnings())}
 
     @method("Mining", result="x    (numeric) Hashes per second estimated")
     def getnetworkhashps(

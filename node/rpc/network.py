@@ -1,6 +1,6 @@
 """Methods about peers."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -60,6 +60,7 @@ class NetworkMethods:
         *,
         local_addresses: LocalAddresses | None,
         clocks: TimeOffsets,
+        warnings: Callable[[], Sequence[str]],
         reachable: Collection[str],
         proxies: Proxies,
         default_port: int,
@@ -71,7 +72,7 @@ class NetworkMethods:
         self._connections = connections
         self._sync_state = sync_state
         self._local_addresses = local_addresses.scores if local_addresses else {}
-        self._reachable, self._proxies, self._clocks = reachable, proxies, clocks
+        self._reachable, self._proxies, self._clocks, self._warnings = reachable, proxies, clocks, warnings
         self._default_port = default_port
         self._connect_timeout = connect_timeout
         self._relay_feerate = relay_feerate
@@ -108,7 +109,7 @@ class NetworkMethods:
                 {"address": address.text, "port": address.port, "score": score}
                 for address, score in self._local_addresses.items()
             ],
-            "warnings": self._clocks.warnings,
+            "warnings": list(self._warnings()),
         }
 
     def _network(self, name: str) -> Json:
