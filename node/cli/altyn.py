@@ -135,7 +135,7 @@ def node(**values: Any) -> None:
 
 
 @_with_settings(_ALL, shown=_FOR_LIGHT)
-@main.command()
+@main.command(short_help="Run a light node in the foreground.")
 def light(**values: Any) -> None:
     """Run a light node in the foreground: it keeps headers and filters, and needs full nodes as peers.
 
@@ -176,7 +176,7 @@ def _with_url(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_with_settings(_FOR_CALLS)
-@main.command("rpc", context_settings={"ignore_unknown_options": True})
+@main.command("rpc", short_help="Call a method of a running node.", context_settings={"ignore_unknown_options": True})
 @click.argument("method")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--named", is_flag=True, help="ARGUMENTS are name=value.")
@@ -206,7 +206,7 @@ def rpc(method: str, arguments: tuple[str, ...], named: bool, **values: Any) -> 
 
 
 @_with_settings(_FOR_CALLS)
-@main.command()
+@main.command(short_help="Mine blocks that pay an address.")
 @click.argument("address")
 @click.option("--blocks", type=click.IntRange(min=0), default=1, show_default=True, help="How many; 0 for no end.")
 @_with_url
@@ -222,7 +222,7 @@ def mine(address: str, blocks: int, rpc_url: str | None, rpc_cookie_file: Path |
 
 
 @_with_settings(_ALL)
-@main.command("doctor")
+@main.command("doctor", short_help="Say what keeps a node from running here.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def doctor(as_json: bool, **values: Any) -> None:
     """Look whether a node with these options would run here, and say what to mend. Changes nothing.
@@ -244,7 +244,7 @@ def doctor(as_json: bool, **values: Any) -> None:
     raise SystemExit(not diagnosis.is_healthy(findings))
 
 
-@main.command("sample-config")
+@main.command("sample-config", short_help="Print a configuration file, explained.")
 def sample_config() -> None:
     """Print a configuration file with every option explained, each commented out.
 

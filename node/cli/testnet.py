@@ -37,7 +37,7 @@ class TestnetGroup(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=TestnetGroup)
+@click.group(cls=TestnetGroup, short_help="Run local networks of real nodes.")
 def testnet() -> None:
     """Run local networks of real nodes: full ones that mine and relay, and a light one that verifies.
 
@@ -50,7 +50,7 @@ def testnet() -> None:
     """
 
 
-@testnet.command()
+@testnet.command(short_help="Start a network and leave it running.")
 @name_option
 @click.option("--nodes", type=click.IntRange(1, 20), help="Full nodes of a new network; 3 when left out.")
 @click.option("--light", type=click.IntRange(1, 20), help="Light nodes of a new network; 1 when left out.")
@@ -83,7 +83,7 @@ def up(name: str, nodes: int | None, light: int | None, as_json: bool) -> None:
     show_account(network, as_json)
 
 
-@testnet.command()
+@testnet.command(short_help="Show a payment on a network that goes afterwards.")
 @click.option("--once", is_flag=True, help="Stop after the proof and remove the network.")
 @click.option("--keep", is_flag=True, help="With --once: keep the network's folder.")
 @click.option("--nodes", type=click.IntRange(1, 20), default=3, show_default=True, help="Full nodes.")
@@ -130,7 +130,7 @@ def prove(once: bool, keep: bool, nodes: int, light: int, as_json: bool) -> None
                 network.destroy()
 
 
-@testnet.command()
+@testnet.command(short_help="Show where every node stands.")
 @name_option
 @json_option
 def status(name: str, as_json: bool) -> None:
@@ -144,7 +144,7 @@ def status(name: str, as_json: bool) -> None:
     show_account(network, as_json)
 
 
-@testnet.command()
+@testnet.command(short_help="Pay coins from the network's wallet alice.")
 @name_option
 @click.argument("address")
 @click.argument("amount")
@@ -166,7 +166,7 @@ def pay(name: str, address: str, amount: str, as_json: bool) -> None:
         click.echo(f"Confirm it with: altyn testnet mine --name {name}")
 
 
-@testnet.command("mine")
+@testnet.command("mine", short_help="Mine blocks for the network's wallet alice.")
 @name_option
 @click.argument("count", type=click.IntRange(1, 10_000), default=1)
 @json_option
@@ -220,7 +220,7 @@ def down(name: str) -> None:
     click.echo(f"Network {name!r} is stopped. Go on with: altyn testnet up --name {name}")
 
 
-@testnet.command()
+@testnet.command(short_help="Stop the network and remove all of it.")
 @name_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def destroy(name: str, yes: bool) -> None:

@@ -55,6 +55,14 @@ def test_a_reader_that_has_seen_enough_is_no_error(program: str) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("group", [[], ["testnet"]])
+def test_no_line_of_the_list_of_commands_is_cut_off(group: list[str]) -> None:
+    shown = CliRunner().invoke(main, [*group, "--help"], terminal_width=80).output
+    listed = shown.partition("Commands:\n")[2].splitlines()
+    assert len(listed) >= 7
+    assert not [line for line in listed if line.endswith("...")]
+
+
 def test_results_are_printed_as_bitcoin_cli_prints_them() -> None:
     assert result_text(None) == ""
     assert result_text("text") == "text"
