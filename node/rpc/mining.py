@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 _LONG_POLL_PATIENCE, _LONG_POLL_STEP = 60.0, 10.0
 """Seconds until a long poll also answers for new transactions, and between two looks for them (Core)."""
+_LONGEST_COUNTER = 20
+"""Digits: Python reads no more than 4,300."""
 
 
 class MiningMethods:
@@ -176,7 +178,7 @@ class MiningMethods:
         if isinstance(long_poll_id, str):
             watched = hash_from_json(long_poll_id[:64], "longpollid")
             counter = long_poll_id[64:]
-            changes = int(counter) if counter.isdecimal() else 0
+            changes = int(counter) if counter.isdecimal() and len(counter) <= _LONGEST_COUNTER else 0
         else:
             watched, changes = self._chain.tip.hash, self._mempool.changes
         news = asyncio.Event()

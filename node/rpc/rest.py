@@ -22,6 +22,7 @@ from altyn.node.rpc.rawtransactions import TransactionLookup
 
 _MOST_HEADERS, _MOST_OUTPOINTS = 2000, 15
 _FORMATS = ("bin", "hex", "json")
+_NUMBER = re.compile("[0-9]{1,20}", re.ASCII)
 _OUTPOINT = re.compile("([0-9a-fA-F]{64})-([0-9]{1,10})", re.ASCII)
 _U32 = struct.Struct("<I")
 _MEMPOOL_URI = "Invalid URI format. Expected /rest/mempool/<info|contents>.json"
@@ -144,7 +145,8 @@ class Rest:
         entry = self._entry(request, _FORMATS[:2])
         data = await self._source.block_bytes(entry)
         offset, size = (request.parameter(name, "") for name in ("offset", "size"))
-        if not (offset.isdecimal() and size.isdecimal() and 0 < int(size) <= len(data) - int(offset)):
+        is_number = _NUMBER.fullmatch(offset) and _NUMBER.fullmatch(size)
+        if not (is_number and 0 < int(size) <= len(data) - int(offset)):
             raise Refusal(400, f"Bad block part offset/size {offset}/{size} for {display(entry.hash)}")
         return Answer(data[int(offset) : int(offset) + int(size)])
 
@@ -214,7 +216,7 @@ class Rest:
             raise Refusal(400, "Index is not enabled for filtertype basic")
 
     async def block_hash(self, request: Request) -> Answer:
-        if not (request.path.isdecimal() and request.path.isascii()) or int(request.path) >= 1 << 31:
+        if not _NUMBER.fullmatch(request.path) or int(request.path) >= 1 << 31:
             raise Refusal(400, f"Invalid height: {request.path}")
         entry = self._chain.active(int(request.path))
         if entry is None:
@@ -337,7 +339,7 @@ def _not_found(block_hash: bytes) -> Refusal:
 def _count(before: Sequence[str], request: Request) -> int:
     """Return how many headers are asked for, in the path or as a parameter. Raises Refusal."""
     text = before[0] if before else request.parameter("count", "5")
-    if not (text.isdecimal() and text.isascii()) or not 1 <= int(text) <= _MOST_HEADERS:
+    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= _MOST_HEADERS:
         raise Refusal(400, f"Header count is invalid or out of acceptable range (1-{_MOST_HEADERS}): {text}")
     return int(text)
 

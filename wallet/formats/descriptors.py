@@ -393,7 +393,7 @@ class _Parser:
         if not name.endswith("_a") and context == "tr":
             raise DescriptorError("Can only have multi/sortedmulti at top level, in sh(), or in wsh()")
         threshold, *texts = _split(text)
-        if not re.fullmatch("[0-9]+", threshold, re.ASCII) or int(threshold) > 0xFFFFFFFF:
+        if not re.fullmatch("[0-9]{1,20}", threshold, re.ASCII) or int(threshold) > 0xFFFFFFFF:
             raise DescriptorError(f"Multi threshold '{threshold}' is not valid")
         keys = tuple(self._key(name, key, context, uncompressed=context in {"top", "sh"}) for key in texts)
         self._check_multi(name, int(threshold), keys, context)

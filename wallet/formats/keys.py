@@ -14,7 +14,7 @@ from altyn.consensus.secp256k1 import InvalidKey, Secp256k1
 HARDENED = 1 << 31
 """Added to an index: the child can be derived from the private parent only."""
 _SIZE = 78
-_NUMBER = re.compile(r"[0-9]+", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 
 class KeyFormatError(ValueError):

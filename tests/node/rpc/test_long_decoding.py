@@ -2,7 +2,7 @@ import base64
 import time
 
 import pytest
-from rpc_node import Rpc, refusal
+from rpc_node import ADDRESS, Rpc, refusal
 from turns import expect_steps_below
 
 from altyn.consensus.encoding import var_bytes
@@ -50,6 +50,19 @@ async def test_a_descriptor_that_stands_for_too_many_is_refused(rpc: Rpc) -> Non
     assert (code, message) == (-5, "Multipath descriptor stands for too many")
     code, message = await refusal(rpc, "getdescriptorinfo", "pk(" + "0" * 300_000 + ")")
     assert (code, message) == (-5, "Descriptor is longer than 300000 characters")
+
+
+@pytest.mark.parametrize("text", [f"multi({'1' * 5000},{XPUB})", f"pk({XPUB}/{'1' * 5000})"])
+async def test_numbers_longer_than_python_reads_are_no_part_of_a_descriptor(rpc: Rpc, text: str) -> None:
+    code, message = await refusal(rpc, "getdescriptorinfo", text)
+    assert code == -5
+    assert "not valid" in message or "not a valid" in message
+
+
+async def test_a_long_poll_id_may_end_in_any_number(rpc: Rpc) -> None:
+    await rpc.call("generatetoaddress", 1, ADDRESS)
+    request = {"rules": ["segwit"], "longpollid": "00" * 32 + "1" * 5000}
+    assert (await rpc.call("getblocktemplate", request))["height"] == 2
 
 
 async def test_a_name_that_comes_twice_among_many_is_found_in_time(rpc: Rpc) -> None:

@@ -143,3 +143,18 @@ mempool/contents.json?verbose=%ff blockfilterheaders/a/b/c/d/e.json nothing
 async def test_strange_paths_are_refused(rest: Rest, target: str) -> None:
     status, _ = await refused(rest, target)
     assert status in {400, 404}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "headers/{number}/{block}.json",
+        "headers/{block}.json?count={number}",
+        "blockhashbyheight/{number}.json",
+        "blockpart/{block}.bin?offset={number}&size=1",
+        "blockpart/{block}.bin?offset=0&size={number}",
+    ],
+)
+async def test_numbers_longer_than_python_reads_are_refused(rpc: Rpc, rest: Rest, target: str) -> None:
+    block = rpc.node.network.genesis.hash[::-1].hex()
+    assert (await refused(rest, target.format(number="1" * 5000, block=block)))[0] == 400
