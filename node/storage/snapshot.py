@@ -130,7 +130,7 @@ def read_coins(file: BinaryIO, head: SnapshotHead, height: int) -> Iterator[tupl
             cursor = source.cursor()
             txid = cursor.read(32)
             count = cursor.compact_size()
-            if count > head.coins - done:
+            if not 0 < count <= head.coins - done:  # with none each, a file could keep a thread for hours
                 raise SnapshotError("Mismatch in coins count in snapshot metadata and actual snapshot data")
             for _ in range(count):
                 cursor = source.cursor()

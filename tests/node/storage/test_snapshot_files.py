@@ -87,6 +87,7 @@ def group(count: int = 1, index: int = 0, code: int = 2, value: int = 5, script:
         (file_of(group(), count=2), "Bad snapshot format or truncated snapshot after deserializing 1 coins"),
         (file_of(group(count=2), count=3), "Bad snapshot format or truncated snapshot after deserializing 1 coins"),
         (file_of(group(count=2)), "Mismatch in coins count in snapshot metadata and actual snapshot data"),
+        (file_of(bytes(33) * 5, group()), "Mismatch in coins count in snapshot metadata and actual snapshot data"),
         (file_of(group(), b"\0"), "Bad snapshot - coins left over after deserializing 1 coins"),
         (file_of(group(code=2 * 501)), "Bad snapshot data after deserializing 0 coins"),
         (file_of(group(value=MAX_MONEY + 1)), "Bad snapshot data after deserializing 0 coins - bad tx out value"),
