@@ -28,7 +28,7 @@ async def test_fifty_thousand_items_are_looked_at_while_others_go_on(
     await world.call(node, script)
     await world.until(lambda: all(peer.is_ready for peer in node.node.connections.peers.values()))
     (peer,) = node.node.connections.peers.values()
-    await expect_steps_below(0.045, lambda: node.node.sync.message_received(peer, kind(LIST)))
+    await expect_steps_below(0.06, lambda: node.node.sync.message_received(peer, kind(LIST)))
     assert not script.gone
 
 

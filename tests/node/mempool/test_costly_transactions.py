@@ -58,10 +58,10 @@ async def test_small_transactions_with_many_signature_checks_go_to_a_thread(setu
     assert tx.weight <= SMALL_WEIGHT
     threads = Threads(1)
     acceptance = Acceptance(setup.chain, setup.mempool, setup.writer, threads, SECP, ScriptCache(bytes(32), 1 << 20))
-    began = time.perf_counter()
+    began = time.thread_time()
     coins = {txin.prevout: setup.chain.coins.get(txin.prevout) for txin in tx.inputs}
     check_scripts(tx, coins, SECP)
-    alone = time.perf_counter() - began
+    alone = time.thread_time() - began
 
     async def attack() -> None:
         for _ in range(MESSAGES_AT_ONCE):
@@ -83,9 +83,9 @@ async def test_large_orphans_are_read_again_on_a_thread(setup: Any) -> None:
         witness = compact_size(parts + 1) + b"\0" * parts + push(OP_TRUE)
         return bare[:4] + b"\0\1" + bare[4:-4] + witness + bare[-4:]
 
-    began = time.perf_counter()
+    began = time.thread_time()
     orphans = [Transaction.parse(child(index)) for index in range(5)]
-    alone = (time.perf_counter() - began) / 5
+    alone = (time.thread_time() - began) / 5
     judges = [TransactionJudge(setup.acceptance, Random(1), lambda _: None) for _ in range(5)]
     for judge in judges:
         for orphan in orphans:
