@@ -8,21 +8,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from altyn.consensus.errors import Fault, ValidationError
-from altyn.consensus.networks import TrustedSnapshot
-from altyn.node.chain.blocks import StoredBlocks
-from altyn.node.chain.branches import Branches
 from altyn.node.chain.coin_statistics import CoinSetScan
 from altyn.node.chain.coins import CoinLayer, CoinsCache
 from altyn.node.chain.connect import disconnect_block
-from altyn.node.chain.flush import Flusher
-from altyn.node.chain.indexes import ChainIndex, Indexes
-from altyn.node.chain.pipeline import Pipeline, Prepared
-from altyn.node.chain.stores import Stores
+from altyn.node.chain.indexes import ChainIndex
+from altyn.node.chain.load import find_trusted
+from altyn.node.chain.pipeline import Prepared
+from altyn.node.chain.shared import Shared
 from altyn.node.chain.tree import CONNECTED, HAVE_UNDO, Entry
-from altyn.node.offload import Offload
 from altyn.node.storage.coins import CoinStore
 from altyn.node.storage.errors import StoreError
-from altyn.node.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -44,33 +39,27 @@ class Background:
         self,
         tip: Entry,
         base: Entry,
-        listed: TrustedSnapshot,
         coins: CoinsCache,
+        shared: Shared,
         *,
-        pipeline: Pipeline,
-        blocks: StoredBlocks,
-        branches: Branches,
-        indexes: Indexes,
-        stores: Stores,
-        flusher: Flusher,
-        writer: Writer,
-        offload: Offload,
         cache_size: int,
         make_room: Callable[[], Awaitable[None]],
     ) -> None:
         """`cache_size` is the most that coins not written may take, in bytes; `make_room` prunes block files."""
+        listed = find_trusted(shared.network, base.hash)
+        assert listed is not None
         self.tip = tip
         self.base = base
         self.coins = coins
         self._listed = listed
-        self._pipeline = pipeline
-        self._blocks = blocks
-        self._branches = branches
-        self._indexes = indexes
-        self._stores = stores
-        self._flusher = flusher
-        self._writer = writer
-        self._offload = offload
+        self._pipeline = shared.pipeline(coins)
+        self._blocks = shared.blocks
+        self._branches = shared.branches
+        self._indexes = shared.indexes
+        self._stores = shared.stores
+        self._flusher = shared.flusher
+        self._writer = shared.writer
+        self._offload = shared.offload
         self._cache_size = cache_size
         self._make_room = make_room
         self._wanted = asyncio.Event()

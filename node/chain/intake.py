@@ -8,15 +8,11 @@ from typing import ParamSpec
 from altyn.consensus.block import Block, Header
 from altyn.consensus.checks.blocks import check_block, check_block_in_context
 from altyn.consensus.errors import Fault, ValidationError
-from altyn.consensus.networks import Network
 from altyn.consensus.secp256k1 import Secp256k1
 from altyn.node.chain.arrivals import Arrival
-from altyn.node.chain.blocks import StoredBlocks
-from altyn.node.chain.branches import Branches
+from altyn.node.chain.shared import Shared
 from altyn.node.chain.tree import Entry
-from altyn.node.offload import Offload
 from altyn.node.storage.blocks import FilePosition
-from altyn.p2p.clock import Clock
 
 P = ParamSpec("P")
 
@@ -37,20 +33,12 @@ class Stored:
 class Intake:
     """Takes headers into the branches, and blocks into the files. Belongs to the writer's task."""
 
-    def __init__(
-        self,
-        branches: Branches,
-        blocks: StoredBlocks,
-        network: Network,
-        clock: Clock,
-        offload: Offload,
-        secp: Secp256k1,
-    ) -> None:
-        self._branches = branches
-        self._blocks = blocks
-        self._network = network
-        self._clock = clock
-        self._offload = offload
+    def __init__(self, shared: Shared, secp: Secp256k1) -> None:
+        self._branches = shared.branches
+        self._blocks = shared.blocks
+        self._network = shared.network
+        self._clock = shared.clock
+        self._offload = shared.offload
         self._secp = secp
 
     async def headers(self, headers: Sequence[Header], *, min_work_checked: bool) -> Entry:

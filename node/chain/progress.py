@@ -1,8 +1,10 @@
-"""How far the first synchronisation is, in a line of the log every few seconds."""
+"""How far the first synchronisation is, and a line of the log about it every few seconds."""
 
 import logging
 from typing import Protocol
 
+from altyn.consensus.networks import Network
+from altyn.node.chain.active import ActiveChain
 from altyn.node.chain.tree import Entry, HeaderTree
 from altyn.node.events import BlockConnected
 from altyn.p2p.clock import Clock
@@ -11,6 +13,41 @@ log = logging.getLogger(__name__)
 
 _INTERVAL = 5.0
 """Seconds between two lines."""
+
+
+class SyncState:
+    """Whether the active chain has caught up with the world, and how far it is, as far as can be known from here."""
+
+    def __init__(self, active: ActiveChain, network: Network, clock: Clock, max_tip_age: int) -> None:
+        """A tip older than `max_tip_age` seconds means that there is more to come."""
+        self._active = active
+        self._network = network
+        self._clock = clock
+        self._max_tip_age = max_tip_age
+        self._is_synchronised = False
+
+    @property
+    def is_initial_block_download(self) -> bool:
+        """Whether the tip has not been recent and worked enough since the start (Core: IsInitialBlockDownload)."""
+        self.note()
+        return not self._is_synchronised
+
+    def note(self) -> None:
+        """Look whether the tip is recent and worked enough: having been so once is enough."""
+        if not self._is_synchronised:
+            tip = self._active.tip
+            recent = tip.time >= self._clock.now() - self._max_tip_age
+            self._is_synchronised = recent and tip.chain_work >= self._network.minimum_chain_work
+
+    def progress_at(self, tip: Entry) -> float:
+        """How much of all transactions is before or in the block `tip`, guessed (Core: GuessVerificationProgress)."""
+        known_until, known, rate = self._network.known_transactions
+        done, now = tip.chain_tx_count, self._clock.now()
+        if done <= known:
+            total = known + (now - known_until) * rate
+        else:
+            total = done + (now - tip.time) * rate
+        return min(done / total, 1.0) if total > 0 else 1.0
 
 
 class Synchronising(Protocol):

@@ -4,12 +4,9 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from altyn.node.chain.branches import Branches
-from altyn.node.chain.indexes import Indexes
 from altyn.node.chain.load import record_of
-from altyn.node.chain.stores import Checkpoint, Stores
+from altyn.node.chain.shared import Shared
 from altyn.node.chain.tree import Entry, HeaderTree
-from altyn.node.offload import Offload
 from altyn.node.storage.headers import HeaderRecord
 
 log = logging.getLogger(__name__)
@@ -42,23 +39,20 @@ class Pruner:
 
     def __init__(
         self,
-        stores: Stores,
-        branches: Branches,
-        indexes: Indexes,
-        flush: Callable[[], Awaitable[None]],
-        offload: Offload,
+        shared: Shared,
         options: PruneOptions,
-        checkpoint: Checkpoint,
+        *,
+        flush: Callable[[], Awaitable[None]],
         validated: Callable[[], Entry],
     ) -> None:
         """`flush` makes the state of the moment durable; blocks above `validated` are still to be connected."""
-        self._stores = stores
-        self._branches = branches
-        self._indexes = indexes
-        self._flush = flush
-        self._offload = offload
         self.options = options
-        self._checkpoint = checkpoint
+        self._stores = shared.stores
+        self._branches = shared.branches
+        self._indexes = shared.indexes
+        self._offload = shared.offload
+        self._checkpoint = shared.checkpoint
+        self._flush = flush
         self._validated = validated
         self._looked_at = -options.step
         self.height = 0

@@ -1,0 +1,48 @@
+"""What the active chain and the one in the background have in common."""
+
+from dataclasses import dataclass
+
+from altyn.consensus.networks import Network
+from altyn.node.chain.assumed import is_assumed_valid
+from altyn.node.chain.blocks import StoredBlocks
+from altyn.node.chain.branches import Branches
+from altyn.node.chain.coins import CoinsCache
+from altyn.node.chain.flush import Flusher
+from altyn.node.chain.indexes import Indexes
+from altyn.node.chain.pipeline import Pipeline
+from altyn.node.chain.stores import Checkpoint, Stores
+from altyn.node.chain.verify import ScriptVerifier
+from altyn.node.events import Events
+from altyn.node.offload import Offload
+from altyn.node.writer import Writer
+from altyn.p2p.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """One header tree, one set of files and indexes, and what works on them; without a tip and its coins."""
+
+    network: Network
+    stores: Stores
+    blocks: StoredBlocks
+    branches: Branches
+    indexes: Indexes
+    flusher: Flusher
+    verifier: ScriptVerifier
+    events: Events
+    clock: Clock
+    writer: Writer
+    offload: Offload
+    checkpoint: Checkpoint
+
+    def pipeline(self, coins: CoinsCache) -> Pipeline:
+        """Return an empty pipeline on the tip that `coins` are of."""
+        tree, network = self.branches.tree, self.network
+        return Pipeline(
+            coins,
+            network,
+            self.blocks,
+            self.offload,
+            self.verifier,
+            lambda entry: is_assumed_valid(entry, tree, network),
+        )
