@@ -2,63 +2,31 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Protocol
 
 from altyn.consensus.block import Block
 from altyn.consensus.filters import filter_hash
 from altyn.consensus.hashes import sha256d
 from altyn.node.chain.tree import Entry, HeaderTree
 from altyn.node.light.errors import LightError
+from altyn.node.light.judge import FilterJudge
 from altyn.node.light.matching import fit
+from altyn.node.light.sources import FilterSource, FilterSources
 from altyn.node.light.store import FilterHeaderStore
 from altyn.node.offload import Offload
 from altyn.node.storage.filters import FilterRecord, FilterStore
 from altyn.p2p.messages import CFHeaders
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 MAX_FILTER_HEADERS = 2000
 MAX_FILTERS = 1000
 CHECKPOINT_INTERVAL = 1000
 RETRY_INTERVAL = 10.0
 """Seconds until peers that did not answer are asked again."""
-PATIENCE = 3
-"""Requests that a peer may leave unanswered before it is dropped."""
 NO_HEADER = bytes(32)
 """The filter header before genesis."""
-
-
-class FilterSource(Protocol):
-    """A peer that serves filters. Each request raises LightError when it is not answered in time, or not properly."""
-
-    @property
-    def id(self) -> int: ...
-
-    def common(self, entry: Entry) -> Entry:
-        """Return the last ancestor of `entry`, or itself, that the peer is known to have: at least genesis."""
-        ...
-
-    async def filter_headers(self, start: int, stop: Entry) -> CFHeaders: ...
-
-    async def checkpoints(self, stop: Entry) -> Sequence[bytes]: ...
-
-    async def filters(self, start: int, stop: Entry) -> Sequence[bytes]:
-        """Return the filters of the blocks from height `start` to `stop`."""
-        ...
-
-    async def block(self, entry: Entry) -> Block:
-        """Return the block, checked against its header."""
-        ...
-
-    def drop(self, reason: str) -> None:
-        """End the connection to a peer that is of no use."""
-        ...
-
-    def punish(self, reason: str) -> None:
-        """End the connection to a peer that lied, for good."""
-        ...
 
 
 class HeaderView(Protocol):
@@ -85,9 +53,9 @@ class FilterChain:
         self._header_store, self._store = headers, store
         self._offload = offload
         self._headers = dict(headers)
-        self._sources: dict[int, FilterSource] = {}
+        self._sources = FilterSources(self._source_left)
+        self._judge = FilterJudge(self._sources, offload)
         self._confirmed: dict[int, Entry] = {}
-        self._unanswered: dict[int, int] = {}
         self._refuted: list[Entry] = []
         self._woken = asyncio.Event()
         self._moved = asyncio.Condition()
@@ -113,13 +81,15 @@ class FilterChain:
 
     def add(self, source: FilterSource) -> None:
         """Take up a peer that serves filters."""
-        self._sources[source.id] = source
+        self._sources.add(source)
         self.wake()
 
     def remove(self, peer_id: int) -> None:
         """Forget a peer that left."""
-        for table in (self._sources, self._confirmed, self._unanswered):
-            table.pop(peer_id, None)
+        self._sources.remove(peer_id)
+
+    def _source_left(self, peer_id: int) -> None:
+        self._confirmed.pop(peer_id, None)
         self.wake()
 
     def wake(self) -> None:
@@ -177,7 +147,7 @@ class FilterChain:
             self._agreed = HeaderTree.fork_point(self._agreed, tip)
         if self._stored is not None:
             self._stored = HeaderTree.fork_point(self._stored, tip)
-        for source in tuple(self._sources.values()):
+        for source in self._sources:
             if source.id in self._sources and await self._confirm(source):
                 return True
         return await self._extend() or await self._download()
@@ -194,14 +164,14 @@ class FilterChain:
             start = confirmed.height + 1 if confirmed else 0
             stop = target.ancestor(min(start + MAX_FILTER_HEADERS - 1, target.height))
             if stop is not target:
-                checkpoints = await self._answer(source, source.checkpoints(target))
+                checkpoints = await self._sources.answer(source, source.checkpoints(target))
                 if checkpoints is None:
                     return False
                 confirmed, stop = self._compare_checkpoints(checkpoints, confirmed, target)
                 if confirmed is stop:
                     continue
                 start = confirmed.height + 1 if confirmed else 0
-            answer = await self._answer(source, source.filter_headers(start, stop))
+            answer = await self._sources.answer(source, source.filter_headers(start, stop))
             if answer is None:
                 return False
             headers = self._chained(source, answer, confirmed, start, stop)
@@ -240,7 +210,7 @@ class FilterChain:
         start = agreed.height + 1 if agreed else 0
         voters = [
             (source, common)
-            for source in self._sources.values()
+            for source in self._sources
             if (common := source.common(tip)).height >= start
             and (agreed is None or self._confirmed.get(source.id) is agreed)
         ]
@@ -249,7 +219,9 @@ class FilterChain:
         # Everybody who has the next block votes on it; how far to go is up to the one who has least.
         stop = tip.ancestor(min(start + MAX_FILTER_HEADERS - 1, *(common.height for _, common in voters)))
         asked = [source for source, _ in voters]
-        answers = await asyncio.gather(*(self._answer(source, source.filter_headers(start, stop)) for source in asked))
+        answers = await asyncio.gather(
+            *(self._sources.answer(source, source.filter_headers(start, stop)) for source in asked)
+        )
         votes: dict[int, list[tuple[bytes, bytes]]] = {}
         for source, answer in zip(asked, answers, strict=True):
             headers = answer and self._chained(source, answer, agreed, start, stop)
@@ -263,7 +235,7 @@ class FilterChain:
             for source_id, headers in votes.items():
                 claims.setdefault(headers[index][1], []).append(self._sources[source_id])
             if len(claims) > 1:
-                await self._judge(entry, claims)
+                await self._judge.judge(entry, claims)
                 return True
         await self._agree(start, stop, next(iter(votes.values())))
         for source_id in votes:
@@ -285,12 +257,12 @@ class FilterChain:
         if agreed is None or stored is agreed:
             return False
         start = stored.height + 1 if stored else 0
-        for source in tuple(self._sources.values()):
+        for source in self._sources:
             common = source.common(agreed)
             if common.height < start:
                 continue
             stop = agreed.ancestor(min(start + MAX_FILTERS - 1, common.height))
-            filters = await self._answer(source, source.filters(start, stop))
+            filters = await self._sources.answer(source, source.filters(start, stop))
             if filters is None:
                 continue
             records = self._checked(source, start, stop, filters)
@@ -309,14 +281,14 @@ class FilterChain:
     ) -> list[tuple[int, bytes, FilterRecord]] | None:
         entries = _path(start, stop)
         if len(filters) != len(entries):
-            self._punish(source, "wrong number of filters")
+            self._sources.punish(source, "wrong number of filters")
             return None
         records = []
         previous = self._header_before(entries[0])
         for entry, data in zip(entries, filters, strict=True):
             header = sha256d(filter_hash(data) + previous)
             if header != self._headers[entry.hash]:
-                self._punish(source, f"filter of block {entry.hash[::-1].hex()} is not the one agreed on")
+                self._sources.punish(source, f"filter of block {entry.hash[::-1].hex()} is not the one agreed on")
                 return None
             records.append((entry.height, entry.hash, FilterRecord(header, data)))
             previous = header
@@ -330,10 +302,10 @@ class FilterChain:
         """Return (filter header, filter hash) of each block; None, and the peer gone, if that is no answer."""
         previous = self._headers[before.hash] if before else NO_HEADER
         if len(answer.filter_hashes) != stop.height - start + 1:
-            self._punish(source, "wrong number of filter headers")
+            self._sources.punish(source, "wrong number of filter headers")
             return None
         if answer.previous_filter_header != previous:
-            self._punish(source, "filter headers contradict those given before")
+            self._sources.punish(source, "filter headers contradict those given before")
             return None
         headers = []
         for claimed in answer.filter_hashes:
@@ -344,7 +316,7 @@ class FilterChain:
     async def _dispute_agreed(self, entry: Entry, source: FilterSource, claimed: bytes) -> None:
         """A peer differs from what was agreed on: find out who is right; if it is the peer, start again from there."""
         record = await self._offload(self._store.get, entry.height, entry.hash)
-        ours = [each for each in self._sources.values() if self._backs(each, entry)]
+        ours = [each for each in self._sources if self._backs(each, entry)]
         data = record.filter if record is not None and record.header == self._headers[entry.hash] else None
         if data is None and not ours:
             # Nobody is left to speak for the old agreement, and the filter itself is not here: trust who is.
@@ -354,7 +326,7 @@ class FilterChain:
         if known is None:
             return  # those who spoke for it did not answer, or were found out: try again
         claims = {known: ours, claimed: [source]}
-        right = await self._judge(entry, claims, {known: data} if data is not None else {})
+        right = await self._judge.judge(entry, claims, {known: data} if data is not None else {})
         if right == claimed:
             self._retract(entry, "backed a filter header that was wrong", spare=source.id)
 
@@ -363,75 +335,19 @@ class FilterChain:
         if data is not None:
             return filter_hash(data)
         for source in ours:
-            answer = await self._answer(source, source.filters(entry.height, entry))
+            answer = await self._sources.answer(source, source.filters(entry.height, entry))
             if answer is None:
                 continue
             if self._checked(source, entry.height, entry, answer) is not None:
                 return filter_hash(answer[0])
         return None
 
-    async def _judge(
-        self, entry: Entry, claims: Mapping[bytes, Sequence[FilterSource]], known: Mapping[bytes, bytes] | None = None
-    ) -> bytes | None:
-        """Find the right one of several filter hashes claimed for `entry`, by its block; drop who claimed another.
-
-        `known` are filters that are here already. Return the right hash, None when that was not to be found out now.
-        """
-        found = dict(known or {})
-        for claimed, backers in claims.items():
-            for source in backers:
-                if claimed in found:
-                    break
-                answer = await self._answer(source, source.filters(entry.height, entry))
-                if answer is None:
-                    continue
-                if len(answer) == 1 and filter_hash(answer[0]) == claimed:
-                    found[claimed] = answer[0]
-                else:
-                    self._punish(source, "gave a filter that does not match its own filter header")
-        block = await self._fetch_block(entry, [source for backers in claims.values() for source in backers])
-        if block is None:
-            return None
-        fits = {claimed: await self._offload(fit, data, block) for claimed, data in found.items()}
-        if not fits:
-            return None
-        best = max(value.by_block for value in fits.values())
-        right = max(
-            (claimed for claimed, value in fits.items() if value.possible and value.by_block == best),
-            # What the block does not decide, the number of peers does; then the number of elements, for what a filter
-            # lacks is a payment not seen, and what it has too much only a block fetched in vain; then who came first.
-            key=lambda claimed: (
-                len(claims[claimed]),
-                fits[claimed].elements,
-                -min((source.id for source in claims[claimed]), default=-1),
-            ),
-            default=None,
-        )
-        log.warning("peers disagree about the filter of block %s", entry.hash[::-1].hex())
-        for claimed, backers in claims.items():
-            if claimed not in found or claimed == right:
-                continue  # who gave no filter at all loses patience, not credit
-            for source in backers:
-                if fits[claimed].possible and fits[claimed].by_block == best:
-                    self._drop(source, f"filter of block {entry.hash[::-1].hex()} is not that of most peers")
-                else:
-                    self._punish(source, f"filter of block {entry.hash[::-1].hex()} does not fit the block")
-        return right
-
-    async def _fetch_block(self, entry: Entry, sources: Iterable[FilterSource]) -> Block | None:
-        for source in sources:
-            if source.id in self._sources:
-                block = await self._answer(source, source.block(entry))
-                if block is not None:
-                    return block
-        return None
-
     def _retract(self, entry: Entry, reason: str, *, spare: int | None = None) -> None:
         """Take back the agreement from `entry` on, and drop who backed it."""
         log.warning("filter headers from height %d on are taken back: %s", entry.height, reason)
-        for source in tuple(self._sources.values()):
+        for source in self._sources:
             if source.id != spare and self._backs(source, entry):
-                self._punish(source, reason)
+                self._sources.punish(source, reason)
         for block_hash in [each.hash for each in self._chain.tree.descendants(entry)] + [entry.hash]:
             self._headers.pop(block_hash, None)
         self._agreed = entry.parent
@@ -447,33 +363,7 @@ class FilterChain:
         confirmed = self._confirmed.get(source.id)
         return confirmed is not None and confirmed.height >= entry.height and confirmed.ancestor(entry.height) is entry
 
-    # --- asking ---
-
-    async def _answer(self, source: FilterSource, request: Coroutine[Any, Any, T]) -> T | None:
-        """Await an answer; None when there is none. A peer that leaves too many requests unanswered is dropped."""
-        try:
-            answer = await request
-        except LightError as error:
-            if source.id not in self._sources:
-                return None
-            count = self._unanswered.get(source.id, 0) + 1
-            self._unanswered[source.id] = count
-            log.debug("peer=%d: %s", source.id, error)
-            if count >= PATIENCE:
-                self._drop(source, f"does not serve filters: {error}")
-            return None
-        self._unanswered.pop(source.id, None)
-        return answer
-
-    def _drop(self, source: FilterSource, reason: str) -> None:
-        if source.id in self._sources:
-            self.remove(source.id)
-            source.drop(reason)
-
-    def _punish(self, source: FilterSource, reason: str) -> None:
-        if source.id in self._sources:
-            self.remove(source.id)
-            source.punish(reason)
+    # --- what is known ---
 
     def _header_before(self, entry: Entry) -> bytes:
         return self._headers[entry.parent.hash] if entry.parent else NO_HEADER
