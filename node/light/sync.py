@@ -16,7 +16,7 @@ from altyn.node.light.filters import FilterChain
 from altyn.node.light.headers import HeaderChain
 from altyn.node.light.peers import LightPeer
 from altyn.node.offload import Offload
-from altyn.node.sync.follow import punishment
+from altyn.node.sync.blame import punishment
 from altyn.node.sync.headers import MAX_HEADERS, HeaderSync
 from altyn.p2p.clock import Clock
 from altyn.p2p.errors import Disconnect, Misbehaving

@@ -6,12 +6,13 @@ from functools import partial
 from random import Random
 
 from altyn.consensus.block import Block, Header
-from altyn.consensus.errors import Fault, ValidationError
+from altyn.consensus.errors import ValidationError
 from altyn.consensus.pow import work
 from altyn.node.chain.chain import Chain
 from altyn.node.chain.tree import Entry
 from altyn.node.events import BlockConnected, BlockFailed, TipChanged
 from altyn.node.sync.announce import BlockAnnouncer
+from altyn.node.sync.blame import BlockSources, punishment
 from altyn.node.sync.blocks import BlockDownload
 from altyn.node.sync.compact import (
     COMPACT_PROTOCOL_VERSION,
@@ -22,11 +23,13 @@ from altyn.node.sync.compact import (
 )
 from altyn.node.sync.compact_download import Answer, CompactDownload, Instead
 from altyn.node.sync.headers import MAX_HEADERS, HeaderSync, PeerChain
+from altyn.node.sync.least_work import has_enough_work, least_work
 from altyn.node.sync.presync import Presync, Step
+from altyn.node.sync.synced_peer import SyncedPeer
 from altyn.node.writer import Writer
 from altyn.p2p.clock import Clock
 from altyn.p2p.errors import Disconnect, Misbehaving
-from altyn.p2p.kinds import PeerKind, Permission, Services
+from altyn.p2p.kinds import PeerKind, Permission
 from altyn.p2p.limits import PROTOCOL_VERSION
 from altyn.p2p.messages import (
     BlockTransactions,
@@ -42,46 +45,6 @@ from altyn.p2p.messages import (
 from altyn.p2p.peer import Peer, Settlement
 
 log = logging.getLogger(__name__)
-
-NEAR_TIP_BLOCKS = 144
-"""A header chain with less work than ours this many blocks ago is not worth keeping (Core: GetAntiDoSWorkThreshold)."""
-MAX_BLOCK_SOURCES = 4096
-"""For how many blocks, given but not connected yet, it is remembered who gave them."""
-
-
-class _Peer:
-    """A peer; what it serves is worked out once, for it is asked often."""
-
-    __slots__ = (
-        "announced_at",
-        "block_type",
-        "chain",
-        "limited",
-        "peer",
-        "preferred",
-        "presync",
-        "provides_compact",
-        "serves_blocks",
-        "told_send_headers",
-        "witness",
-    )
-
-    def __init__(self, peer: Peer) -> None:
-        services = Services(peer.features.services)
-        trusted = not peer.inbound or Permission.NO_BAN in peer.permissions
-        self.peer = peer
-        self.chain = PeerChain()
-        self.witness = bool(services & Services.WITNESS)
-        self.block_type = InventoryType.WITNESS_BLOCK if self.witness else InventoryType.BLOCK
-        self.serves_blocks = bool(services & (Services.NETWORK | Services.NETWORK_LIMITED))
-        self.limited = not services & Services.NETWORK
-        """Serves only the last blocks, if any (BIP159)."""
-        self.preferred = trusted and peer.kind is not PeerKind.ADDR_FETCH and self.serves_blocks
-        self.announced_at = 0.0
-        self.presync: Presync | None = None
-        """While its chain is not known to have enough work to be kept."""
-        self.provides_compact = False
-        self.told_send_headers = False
 
 
 class ChainSync:
@@ -109,9 +72,8 @@ class ChainSync:
         self._wake = wake
         self._headers = HeaderSync(chain)
         self._download = BlockDownload(chain)
-        self._peers: dict[int, _Peer] = {}
-        self._sources: dict[bytes, tuple[int, bool]] = {}
-        """Who gave a block, and whether as a compact one, which need not be valid."""
+        self._peers: dict[int, SyncedPeer] = {}
+        self._sources = BlockSources()
         self._announcer = announcer
         self._compact = CompactDownload(chain, self._download, reconstruction)
         self._random = random
@@ -121,7 +83,7 @@ class ChainSync:
 
     def add(self, peer: Peer) -> None:
         """Take up a peer whose handshake is done."""
-        state = _Peer(peer)
+        state = SyncedPeer(peer)
         state.chain = self._headers.add(
             peer.id,
             preferred=state.preferred,
@@ -273,7 +235,7 @@ class ChainSync:
             case BlockConnected(entry=entry):
                 self._block_connected(entry)
             case BlockFailed(entry=entry, error=error):
-                peer_id, by_compact = self._sources.pop(entry.hash, (-1, False))
+                peer_id, by_compact = self._sources.take(entry.hash)
                 source = self._peers.get(peer_id)
                 if source is not None:
                     reason = punishment(error, inbound=source.peer.inbound, by_compact=by_compact)
@@ -282,13 +244,13 @@ class ChainSync:
 
     def _block_connected(self, entry: Entry) -> None:
         self._download.connected()
-        source = self._peers.get(self._sources.pop(entry.hash, (-1, False))[0])
+        source = self._peers.get(self._sources.take(entry.hash)[0])
         others = self._download.blocks_in_flight - len(self._download.asked(entry.hash))
         if source is not None and self._is_synchronised and not others:
             self._serves_well(source)
         self._is_synchronised = not self._chain.is_initial_block_download
 
-    def _serves_well(self, state: _Peer) -> None:
+    def _serves_well(self, state: SyncedPeer) -> None:
         """Have a peer that was the first with a block announce the next ones by compact blocks, before validation."""
         if not self._wants_compact or not state.provides_compact:
             return
@@ -314,7 +276,7 @@ class ChainSync:
 
     # --- headers ---
 
-    def _start_headers(self, state: _Peer, now: float) -> None:
+    def _start_headers(self, state: SyncedPeer, now: float) -> None:
         start = self._headers.start(state.peer.id, now, may_download=self._may_download(state))
         self._ask_headers(state.peer, start)
 
@@ -348,9 +310,9 @@ class ChainSync:
             return
         self._headers.answered(peer.id, len(headers), self._clock.now())
         known = tree.get(headers[-1].hash)
-        if not may_keep and not self._has_enough_work(parent, headers, known):
+        if not may_keep and not has_enough_work(chain, parent, headers):
             if is_full:
-                state.presync = Presync(chain.network, parent, self._least_work(), self._clock.now(), self._random)
+                state.presync = Presync(chain.network, parent, least_work(chain), self._clock.now(), self._random)
                 self._ask_more(state, state.presync.take(headers, is_full=True))
             else:
                 log.debug("ignoring low-work chain from %s, last header %s", peer, headers[-1].hash[::-1].hex())
@@ -377,7 +339,7 @@ class ChainSync:
             self._request_announced(state, self._download.choose_announced(peer.id, last, now))
             self._ask_blocks(state, now)
 
-    def _ask_more(self, state: _Peer, step: Step) -> None:
+    def _ask_more(self, state: SyncedPeer, step: Step) -> None:
         """Go on with a sync of headers whose chain may have too little work, or end it."""
         assert state.presync is not None
         if not step.more:
@@ -385,19 +347,7 @@ class ChainSync:
         elif self._headers.ask(state.peer.id, self._clock.now()) is not None:
             state.peer.send(GetHeaders(PROTOCOL_VERSION, state.presync.locator))
 
-    def _has_enough_work(self, parent: Entry, headers: Sequence[Header], known: Entry | None) -> bool:
-        chain = self._chain
-        if known is not None and (chain.is_active(known) or _is_ancestor(known, chain.tree.best_header)):
-            return True
-        total = parent.chain_work + sum(work(header.bits) for header in headers)
-        return total >= self._least_work()
-
-    def _least_work(self) -> int:
-        tip = self._chain.tip
-        near_tip = tip.chain_work - min(NEAR_TIP_BLOCKS * work(tip.header.bits), tip.chain_work)
-        return max(near_tip, self._chain.network.minimum_chain_work)
-
-    def _check_usefulness(self, state: _Peer, *, may_have_more: bool) -> None:
+    def _check_usefulness(self, state: SyncedPeer, *, may_have_more: bool) -> None:
         """During the first sync, do not keep an outbound slot for a peer whose whole chain has too little work."""
         best = state.chain.best_known
         outbound = state.peer.kind in (PeerKind.OUTBOUND_FULL_RELAY, PeerKind.BLOCK_RELAY_ONLY)
@@ -412,19 +362,19 @@ class ChainSync:
 
     # --- blocks ---
 
-    def _may_download(self, state: _Peer) -> bool:
+    def _may_download(self, state: SyncedPeer) -> bool:
         if state.preferred:
             return True
         if not state.serves_blocks or state.peer.kind is PeerKind.ADDR_FETCH:
             return False
         return not self._headers.preferred_peers or not self._download.blocks_in_flight
 
-    def _ask_blocks(self, state: _Peer, now: float) -> None:
+    def _ask_blocks(self, state: SyncedPeer, now: float) -> None:
         during_first_sync = self._may_download(state) and not state.limited
         if state.serves_blocks and (during_first_sync or not self._chain.is_initial_block_download):
             self._request(state, self._download.choose(state.peer.id, now))
 
-    def _request_announced(self, state: _Peer, entries: Sequence[Entry]) -> None:
+    def _request_announced(self, state: SyncedPeer, entries: Sequence[Entry]) -> None:
         """Ask for announced blocks, for a single one that goes on top of a valid one in compact form."""
         alone = len(entries) == 1 and self._download.blocks_in_flight == 1
         if alone and self._wants_compact and state.provides_compact:
@@ -434,7 +384,7 @@ class ChainSync:
                 return
         self._request(state, entries)
 
-    def _request(self, state: _Peer, entries: Sequence[Entry], kind: InventoryType | None = None) -> None:
+    def _request(self, state: SyncedPeer, entries: Sequence[Entry], kind: InventoryType | None = None) -> None:
         if entries:
             kind = kind or state.block_type
             state.peer.send(GetData(tuple(Inventory(kind, entry.hash) for entry in entries)))
@@ -442,14 +392,12 @@ class ChainSync:
     async def _add_block(self, peer: Peer, block: Block, requested: bool, *, by_compact: bool = False) -> None:
         chain = self._chain
         parent = chain.tree.get(block.header.prev_hash)
-        enough = parent is not None and parent.chain_work + work(block.header.bits) >= self._least_work()
-        self._sources.setdefault(block.hash, (peer.id, by_compact))
-        if len(self._sources) > MAX_BLOCK_SOURCES:
-            del self._sources[next(iter(self._sources))]
+        enough = parent is not None and parent.chain_work + work(block.header.bits) >= least_work(chain)
+        self._sources.note(block.hash, peer.id, by_compact=by_compact)
         try:
             outcome = await chain.add_block(block, requested=requested, min_work_checked=enough)
         except ValidationError as error:
-            self._sources.pop(block.hash, None)
+            self._sources.take(block.hash)
             log.debug("block %s refused: %s, from %s", block.hash[::-1].hex(), error, peer)
             reason = punishment(error, inbound=peer.inbound, by_compact=by_compact)
             if reason is not None:
@@ -459,7 +407,7 @@ class ChainSync:
                 peer.stats.last_block = self._clock.now()
                 self._download.forget(block.hash, self._clock.now())
             else:
-                self._sources.pop(block.hash, None)
+                self._sources.take(block.hash)
         finally:
             self._download.judged(block.hash)
             self._wake()
@@ -476,7 +424,7 @@ class ChainSync:
             if peer.id in self._peers and not chain.is_initial_block_download:
                 self._ask_headers(peer, self._headers.ask(peer.id, self._clock.now()))
             return None
-        if parent.chain_work + work(header.bits) < self._least_work():
+        if parent.chain_work + work(header.bits) < least_work(chain):
             log.debug("ignoring low-work compact block from %s", peer)
             return None
         is_new = header.hash not in chain.tree
@@ -520,7 +468,7 @@ class ChainSync:
 
     # --- announcements ---
 
-    def _tell_send_headers(self, state: _Peer) -> None:
+    def _tell_send_headers(self, state: SyncedPeer) -> None:
         best = state.chain.best_known
         if (
             not state.told_send_headers
@@ -533,22 +481,3 @@ class ChainSync:
 
 async def _nothing() -> None:
     """Be a job that is done when the ones before it are."""
-
-
-def punishment(error: ValidationError, *, inbound: bool, by_compact: bool = False) -> str | None:
-    """Return why a peer that gave this header or block must go; None if it need not (Core: MaybePunishNodeForBlock).
-
-    `by_compact`: it came as a compact block, of which only the header has to be valid (BIP152).
-    """
-    match error.fault:
-        case Fault.TIME_FUTURE | Fault.LOW_WORK:
-            return None
-        case Fault.CACHED_INVALID if inbound or by_compact:
-            return None  # it may simply not know better; an outbound slot is worth more than that
-        case Fault.CONSENSUS | Fault.MUTATED if by_compact:
-            return None
-    return str(error)
-
-
-def _is_ancestor(entry: Entry, descendant: Entry) -> bool:
-    return entry.height <= descendant.height and descendant.ancestor(entry.height) is entry

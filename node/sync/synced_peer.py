@@ -1,0 +1,42 @@
+"""What is known of a peer that blocks and headers are had from."""
+
+from altyn.node.sync.headers import PeerChain
+from altyn.node.sync.presync import Presync
+from altyn.p2p.kinds import PeerKind, Permission, Services
+from altyn.p2p.messages import InventoryType
+from altyn.p2p.peer import Peer
+
+
+class SyncedPeer:
+    """A peer; what it serves is worked out once, for it is asked often."""
+
+    __slots__ = (
+        "announced_at",
+        "block_type",
+        "chain",
+        "limited",
+        "peer",
+        "preferred",
+        "presync",
+        "provides_compact",
+        "serves_blocks",
+        "told_send_headers",
+        "witness",
+    )
+
+    def __init__(self, peer: Peer) -> None:
+        services = Services(peer.features.services)
+        trusted = not peer.inbound or Permission.NO_BAN in peer.permissions
+        self.peer = peer
+        self.chain = PeerChain()
+        self.witness = bool(services & Services.WITNESS)
+        self.block_type = InventoryType.WITNESS_BLOCK if self.witness else InventoryType.BLOCK
+        self.serves_blocks = bool(services & (Services.NETWORK | Services.NETWORK_LIMITED))
+        self.limited = not services & Services.NETWORK
+        """Serves only the last blocks, if any (BIP159)."""
+        self.preferred = trusted and peer.kind is not PeerKind.ADDR_FETCH and self.serves_blocks
+        self.announced_at = 0.0
+        self.presync: Presync | None = None
+        """While its chain is not known to have enough work to be kept."""
+        self.provides_compact = False
+        self.told_send_headers = False
