@@ -1,7 +1,8 @@
 """What all tests share: how many cases are tried, and which skips continuous integration allows."""
 
+import logging
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
@@ -22,6 +23,15 @@ for name, examples in EFFORTS.items():
 hypothesis.settings.load_profile(os.environ.get("ALTYN_EFFORT", "quick"))
 
 
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """Put back the level of the log: `logging` by RPC changes it for the whole process."""
+    root = logging.getLogger()
+    before = root.level
+    yield
+    root.setLevel(before)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
@@ -30,4 +40,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         if not reason.removeprefix("Skipped: ").startswith(MAY_SKIP_IN_CI):
             report.outcome = "failed"
             report.longrepr = f"{item.nodeid} was skipped in CI: {reason}"
+    # A name that is no Unicode may stand in the log; reports of workers must be.
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
     return report
