@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from altyn.consensus.block import Block
 from altyn.consensus.errors import Fault, ValidationError
@@ -12,13 +12,12 @@ from altyn.node.chain.active import ActiveChain
 from altyn.node.chain.arrivals import Arrivals, Outcome
 from altyn.node.chain.connect import CoinChange, disconnect_block
 from altyn.node.chain.foundation import Foundation
-from altyn.node.chain.indexes import ChainIndex
 from altyn.node.chain.intake import Intake
 from altyn.node.chain.pipeline import Prepared
 from altyn.node.chain.progress import SyncState
 from altyn.node.chain.prune import Pruner
 from altyn.node.chain.shared import Shared
-from altyn.node.chain.tree import CONNECTED, HAVE_UNDO, Entry, HeaderTree
+from altyn.node.chain.tree import Entry, HeaderTree, line_to
 from altyn.node.events import BlockConnected, BlockDisconnected, TipChanged
 from altyn.node.storage.errors import REINDEX, UNPRUNE, StoreError
 
@@ -68,7 +67,7 @@ class Activation:
         self._blocks = shared.blocks
         self._branches = shared.branches
         self._candidates = shared.branches.candidates
-        self._indexes = shared.indexes
+        self._shared = shared
         self._flusher = shared.flusher
         self._events = shared.events
         self._clock = shared.clock
@@ -210,7 +209,7 @@ class Activation:
         """
         last = min(target.height, head.height + _PREPARED_AT_ONCE)
         try:
-            await self._pipeline.prepare(_line(head, target.ancestor(last)), self._at_hand)
+            await self._pipeline.prepare(line_to(target.ancestor(last), above=head), self._at_hand)
         except ValidationError as error:
             while self._pipeline:
                 if not await self._commit_lowest():
@@ -238,16 +237,11 @@ class Activation:
 
     async def _commit(self, prepared: Prepared) -> None:
         entry, block, connection = prepared.entry, prepared.block, prepared.connection
-        indexes = self._indexes.ready_for(entry)
-        values = await self._offload(_prepare_indexes, prepared, indexes) if indexes else []
+        values = await self._shared.prepare_indexes(prepared)
         # From here to the end nothing awaits: whoever reads on the loop sees all of it or nothing.
         self._active.connect(entry, connection.coins)
         self._pipeline.committed(prepared)
-        entry.status |= CONNECTED | HAVE_UNDO
-        entry.undo_position = prepared.undo
-        self._flusher.changed(entry)
-        for index, value in zip(indexes, values, strict=True):
-            index.commit(entry, value)
+        self._shared.connected(prepared, values)
         for listener in self.listeners:
             listener.block_connected(entry, block, connection.spent)
         self._events.publish(BlockConnected(entry, block, connection.spent))
@@ -277,19 +271,3 @@ class Activation:
     def _prepare_disconnect(self, entry: Entry) -> tuple[Block, CoinChange]:
         block = self._blocks.read(entry)
         return block, disconnect_block(block, self._blocks.read_spent(entry))
-
-
-def _line(above: Entry, last: Entry) -> list[Entry]:
-    """Return the entries above one of them up to another that builds on it, lowest first."""
-    entries = []
-    entry = last
-    while entry is not above:
-        entries.append(entry)
-        assert entry.parent is not None
-        entry = entry.parent
-    entries.reverse()
-    return entries
-
-
-def _prepare_indexes(prepared: Prepared, indexes: Sequence[ChainIndex]) -> list[Any]:
-    return [index.prepare(prepared.entry, prepared.block, prepared.connection.spent) for index in indexes]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from altyn.node.chain.coins import CoinsCache
 from altyn.node.chain.connect import CoinChange
-from altyn.node.chain.tree import Entry, HeaderTree
+from altyn.node.chain.tree import Entry, HeaderTree, line_to
 from altyn.node.storage.coins import CoinStore
 
 
@@ -17,7 +17,7 @@ class ActiveChain:
         self.coins = coins
         self.has_moved = False
         """Since those who follow it were told last that it is settled."""
-        self._entries = _chain_to(tip)
+        self._entries = line_to(tip)
 
     def at(self, height: int) -> Entry | None:
         """Return the entry at `height`; None above the tip or below 0."""
@@ -58,20 +58,9 @@ class ActiveChain:
     def stand_on(self, base: Entry, coins: CoinStore) -> CoinsCache:
         """Go on from `base` with the coins of a snapshot; return those of the tip that is left."""
         left = self.coins.move_to(coins)
-        self.tip, self._entries = base, _chain_to(base)
+        self.tip, self._entries = base, line_to(base)
         self.has_moved = True
         return left
 
     def _apply(self, change: CoinChange) -> None:
         self.coins.apply(change.created, change.removed, change.overwrites)
-
-
-def _chain_to(tip: Entry) -> list[Entry]:
-    """Return the entries from genesis to `tip`."""
-    entries = []
-    entry: Entry | None = tip
-    while entry is not None:
-        entries.append(entry)
-        entry = entry.parent
-    entries.reverse()
-    return entries

@@ -4,18 +4,16 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from altyn.consensus.errors import Fault, ValidationError
 from altyn.node.chain.coin_statistics import CoinSetScan
 from altyn.node.chain.coins import CoinLayer, CoinsCache
 from altyn.node.chain.connect import disconnect_block
-from altyn.node.chain.indexes import ChainIndex
 from altyn.node.chain.load import find_trusted
 from altyn.node.chain.pipeline import Prepared
 from altyn.node.chain.shared import Shared
-from altyn.node.chain.tree import CONNECTED, HAVE_UNDO, Entry
+from altyn.node.chain.tree import Entry
 from altyn.node.storage.coins import CoinStore
 from altyn.node.storage.errors import StoreError
 
@@ -55,7 +53,7 @@ class Background:
         self._pipeline = shared.pipeline(coins)
         self._blocks = shared.blocks
         self._branches = shared.branches
-        self._indexes = shared.indexes
+        self._shared = shared
         self._stores = shared.stores
         self._flusher = shared.flusher
         self._writer = shared.writer
@@ -154,17 +152,12 @@ class Background:
 
     async def _commit(self, prepared: Prepared) -> None:
         entry, connection = prepared.entry, prepared.connection
-        indexes = self._indexes.ready_for(entry)
-        values = await self._offload(_prepare, indexes, prepared) if indexes else []
+        values = await self._shared.prepare_indexes(prepared)
         # From here to the end nothing awaits, as when a block becomes the tip.
         self.coins.apply(connection.coins.created, connection.coins.removed, connection.coins.overwrites)
         self._pipeline.committed(prepared)
         self.tip = entry
-        entry.status |= CONNECTED | HAVE_UNDO
-        entry.undo_position = prepared.undo
-        self._flusher.changed(entry)
-        for index, value in zip(indexes, values, strict=True):
-            index.commit(entry, value)
+        self._shared.connected(prepared, values)
         await self._flusher.limit()
         await self._make_room()
 
@@ -205,7 +198,3 @@ def _write(store: CoinStore, tip: Entry, layer: CoinLayer, written: list[bool]) 
     if layer or store.best_block != tip.hash:
         store.write(tip.hash, layer.changes())
     written.append(True)
-
-
-def _prepare(indexes: Sequence[ChainIndex], prepared: Prepared) -> list[Any]:
-    return [index.prepare(prepared.entry, prepared.block, prepared.connection.spent) for index in indexes]

@@ -1,5 +1,6 @@
 """What the indexes made of rows share: how rows wait, are written and found, and the view of one chain on them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
@@ -28,7 +29,7 @@ class NewRows(NamedTuple):
         return cls(rows, sum(map(len, rows)) + sum(map(len, rows.values())) + _ROW_COST * len(rows))
 
 
-class RowIndex:
+class RowIndex(ABC):
     """An index that puts rows block by block and never takes one away (a ChainIndex but for `prepare`).
 
     Rows say which block they are of. Those of blocks that a reorganisation left stay, and are passed over by whoever
@@ -46,9 +47,9 @@ class RowIndex:
         self.best = self._written = self._frozen_best = entry_of(store.best_block, tree, self.name)
         self.size = 0
 
+    @abstractmethod
     def prepare(self, entry: Entry, block: Block, spent: Sequence[Sequence[Coin]]) -> NewRows:
         """Return the rows of a block; blocking, on any thread. Raises StoreError."""
-        raise NotImplementedError
 
     def commit(self, entry: Entry, prepared: NewRows) -> None:
         """Add the rows of a block."""

@@ -112,6 +112,18 @@ class Entry:
         return f"<Entry {self.height} {self.hash[::-1].hex()}>"
 
 
+def line_to(last: Entry, *, above: Entry | None = None) -> list[Entry]:
+    """Return the entries above one of them, or from genesis on, up to `last`, which builds on it; lowest first."""
+    entries = []
+    entry: Entry | None = last
+    while entry is not above:
+        assert entry is not None
+        entries.append(entry)
+        entry = entry.parent
+    entries.reverse()
+    return entries
+
+
 def _skip_height(height: int) -> int:
     # As Core's GetSkipHeight: far jumps for even heights, so that every ancestor is a logarithmic walk away.
     if height < 2:
