@@ -15,8 +15,8 @@ def raise_files_limit(connections: int) -> int:
     """Raise this process's limit as far as needed and allowed; return how many peers it has room for."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = files_needed(connections)
-    unlimited = resource.RLIM_INFINITY
-    if soft != unlimited and soft < needed:
-        soft = needed if hard == unlimited else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return connections if soft in (unlimited, needed) or soft > needed else max(soft - _OWN_FILES, 0)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return connections
+    possible = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
+    return min(connections, max(possible - _OWN_FILES, 0))

@@ -56,16 +56,12 @@ class CoreFormatter(logging.Formatter):
         if record.levelno >= logging.WARNING and record.levelname.lower() not in text[:9].lower():
             category = f"{category}:{record.levelname.lower()}".removeprefix(":")
         words = [
-            self._time(record) if self._times else "",
+            _time(record, microseconds=self._microseconds) if self._times else "",
             f"[{record.threadName}]" if self._threads else "",
             f"[{category}]" if category else "",
             text,
         ]
         return " ".join(filter(None, words))
-
-    def _time(self, record: logging.LogRecord) -> str:
-        fraction = f".{int(record.created % 1 * 1_000_000):06d}" if self._microseconds else ""
-        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + fraction + "Z"
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -84,9 +80,8 @@ class JsonFormatter(logging.Formatter):
         self._threads = threads
 
     def format(self, record: logging.LogRecord) -> str:
-        fraction = f".{int(record.created % 1 * 1_000_000):06d}Z"
         fields = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + fraction,
+            "time": _time(record, microseconds=True),
             "level": record.levelname.lower(),
             "category": _category(record.name) or "all",
             "message": record.getMessage(),
@@ -262,6 +257,11 @@ class TipLog:
             entry.chain_tx_count,
             time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.time)),
         )
+
+
+def _time(record: logging.LogRecord, *, microseconds: bool) -> str:
+    fraction = f".{int(record.created % 1 * 1_000_000):06d}" if microseconds else ""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + fraction + "Z"
 
 
 def _category(logger: str) -> str:

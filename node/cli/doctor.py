@@ -109,16 +109,13 @@ def _leveldb(settings: Settings) -> Iterator[Finding]:
 
 
 def _mining(settings: Settings) -> Iterator[Finding]:
-    names = backend_names()
-    if importlib.util.find_spec("numba") is None:
-        yield Finding("mining", State.OK, f"backends: {', '.join(names)} (numba is not installed: altyn[mining])")
-    else:
-        yield Finding("mining", State.OK, f"backends: {', '.join(names)}")
+    hint = "" if importlib.util.find_spec("numba") else " (numba is not installed: altyn[mining])"
+    yield Finding("mining", State.OK, f"backends: {', '.join(backend_names())}{hint}")
 
 
 def _folder(settings: Settings) -> Iterator[Finding]:
     folder = settings.folder
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    existing = _existing(folder)
     if not os.access(existing, os.W_OK | os.X_OK):
         remedy = f"make {existing} writable, or choose another folder with --datadir"
         yield Finding("data folder", State.FAILURE, f"{folder} cannot be written", remedy)
@@ -133,6 +130,11 @@ def _folder(settings: Settings) -> Iterator[Finding]:
         yield Finding("data folder", State.OK, str(folder))
 
 
+def _existing(folder: Path) -> Path:
+    """Return `folder`, or the nearest above it that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
 def _is_locked(path: Path) -> bool:
     try:
         with path.open("r+") as file:
@@ -145,7 +147,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def _space(settings: Settings) -> Iterator[Finding]:
-    existing = next(path for path in (settings.folder, *settings.folder.parents) if path.exists())
+    existing = _existing(settings.folder)
     free = shutil.disk_usage(existing).free
     least = _LEAST_TEST_SPACE if settings.network.is_test_chain else _LEAST_SPACE
     text = f"{free / 2**30:.1f} GiB free at {existing}"
