@@ -2,17 +2,9 @@
 
 from pathlib import Path
 
-import pytest
-from rpc_node import Rpc, rpc_node
+from rpc_node import refusal, rpc_node
 
-from altyn.node.rpc.errors import RpcError
 from altyn.p2p.netgroups import NETWORK_NAMES
-
-
-async def refusal(rpc: Rpc, method: str, *params: object) -> tuple[int, str]:
-    with pytest.raises(RpcError) as caught:
-        await rpc.call(method, *params)
-    return caught.value.code, caught.value.message
 
 
 async def test_addresses_can_be_added_and_seen(tmp_path: Path) -> None:

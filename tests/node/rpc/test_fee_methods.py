@@ -1,15 +1,4 @@
-from typing import Any
-
-import pytest
-from rpc_node import Rpc
-
-from altyn.node.rpc.errors import RpcError
-
-
-async def refusal(rpc: Rpc, method: str, *params: Any) -> tuple[int, str]:
-    with pytest.raises(RpcError) as caught:
-        await rpc.call(method, *params)
-    return caught.value.code, caught.value.message
+from rpc_node import Rpc, refusal
 
 
 async def test_a_fresh_node_has_an_estimate(rpc: Rpc) -> None:

@@ -1,34 +1,16 @@
 """What RPC says of the indexes and of the set of coins."""
 
 from pathlib import Path
-from typing import Any
 
-import pytest
 from builders import coin, spend
-from rpc_node import ADDRESS, Rpc, rpc_node
+from rpc_node import ADDRESS, RAW_TRUE, funded, refusal, rpc_node
 
-from altyn.consensus.block import Block
 from altyn.consensus.networks import REGTEST
 from altyn.consensus.script.addresses import decode_address
 from altyn.consensus.transaction import TxOut
-from altyn.node.rpc.errors import RpcError
 
-ANYONES = "bcrt1qft5p2uhsdcdc3l2ua4ap5qqfg4pjaqlp250x7us7a8qqhrxrxfsqseac85"
-"""Pays to the witness script OP_TRUE: anybody may spend it."""
 ALL = ("-blockfilterindex", "-txindex", "-coinstatsindex", "-addressindex", "-txospenderindex")
 SET_FIELDS = ["height", "bestblock", "txouts", "bogosize", "total_amount", "transactions", "disk_size"]
-
-
-async def refusal(rpc: Rpc, method: str, *params: Any) -> tuple[int, str]:
-    with pytest.raises(RpcError) as caught:
-        await rpc.call(method, *params)
-    return caught.value.code, caught.value.message
-
-
-async def funded(rpc: Rpc) -> Block:
-    first = (await rpc.call("generatetoaddress", 1, ANYONES))[0]
-    await rpc.call("generatetoaddress", 100, ADDRESS)
-    return Block.parse(bytes.fromhex(await rpc.call("getblock", first, 0)))
 
 
 async def test_index_info_names_them_as_core_does(tmp_path: Path) -> None:
@@ -108,9 +90,9 @@ async def test_an_address_tells_its_history_and_what_is_left(tmp_path: Path) -> 
             reward, to=[TxOut(10**9, reward.output.script_pubkey), TxOut(3 * 10**9, decode_address(ADDRESS, REGTEST))]
         )
         await rpc.call("sendrawtransaction", payment.raw.hex(), 0)
-        assert (await rpc.call("getaddresshistory", ANYONES))["total"] == 1
+        assert (await rpc.call("getaddresshistory", RAW_TRUE))["total"] == 1
         (last,) = await rpc.call("generatetoaddress", 1, ADDRESS)
-        answer = await rpc.call("getaddresshistory", ANYONES)
+        answer = await rpc.call("getaddresshistory", RAW_TRUE)
         assert (answer["height"], answer["bestblock"], answer["total"]) == (102, last, 2)
         newest, oldest = answer["transactions"]
         assert newest["txid"] == payment.txid[::-1].hex()
@@ -119,18 +101,18 @@ async def test_an_address_tells_its_history_and_what_is_left(tmp_path: Path) -> 
         assert newest["vin"] == [{"txid": reward.outpoint.txid[::-1].hex(), "vout": 0}]
         assert (oldest["height"], oldest["vin"], str(oldest["received"])) == (1, [], "50.00000000")
         for count, skip, expected in ((1, 0, [newest]), (5, 1, [oldest]), (5, 2, []), (0, 0, []), (1, 1, [oldest])):
-            page = (await rpc.call("getaddresshistory", ANYONES, count, skip))["transactions"]
+            page = (await rpc.call("getaddresshistory", RAW_TRUE, count, skip))["transactions"]
             assert [each["txid"] for each in page] == [each["txid"] for each in expected]
         left = await rpc.call("getaddressutxos", reward.output.script_pubkey.hex())
         assert str(left["total_amount"]) == "10.00000000"
         (unspent,) = left["unspents"]
         assert (unspent["txid"], unspent["vout"], unspent["coinbase"]) == (newest["txid"], 0, False)
         await rpc.call("invalidateblock", last)
-        (unspent,) = (await rpc.call("getaddressutxos", ANYONES))["unspents"]
+        (unspent,) = (await rpc.call("getaddressutxos", RAW_TRUE))["unspents"]
         assert (unspent["height"], unspent["confirmations"], unspent["coinbase"]) == (1, 101, True)
-        assert (await rpc.call("getaddresshistory", ANYONES))["total"] == 1
-        assert await refusal(rpc, "getaddresshistory", ANYONES, -1) == (-8, "Negative count")
-        assert await refusal(rpc, "getaddresshistory", ANYONES, 1, -1) == (-8, "Negative skip")
+        assert (await rpc.call("getaddresshistory", RAW_TRUE))["total"] == 1
+        assert await refusal(rpc, "getaddresshistory", RAW_TRUE, -1) == (-8, "Negative count")
+        assert await refusal(rpc, "getaddresshistory", RAW_TRUE, 1, -1) == (-8, "Negative skip")
         assert await refusal(rpc, "getaddresshistory", "nonsense") == (-5, "Invalid address or script: nonsense")
 
 

@@ -1,21 +1,13 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 from builders import ANYONE, coin, spend
-from rpc_node import ADDRESS, Rpc, rpc_node
+from rpc_node import ADDRESS, Rpc, refusal, rpc_node
 
 from altyn.consensus.block import Block
 from altyn.consensus.transaction import Transaction, TxOut
-from altyn.node.rpc.errors import RpcError
 
 RAW_TRUE = "bcrt1qft5p2uhsdcdc3l2ua4ap5qqfg4pjaqlp250x7us7a8qqhrxrxfsqseac85"
-
-
-async def refusal(rpc: Rpc, method: str, *params: Any) -> tuple[int, str]:
-    with pytest.raises(RpcError) as caught:
-        await rpc.call(method, *params)
-    return caught.value.code, caught.value.message
 
 
 def shown(tx: Transaction) -> str:

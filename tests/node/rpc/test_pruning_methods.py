@@ -1,18 +1,8 @@
 """What clients are told of blocks that are not here any more: the numbers and texts of Core."""
 
 from pathlib import Path
-from typing import Any
 
-import pytest
-from rpc_node import ADDRESS, Rpc, rpc_node
-
-from altyn.node.rpc.errors import RpcError
-
-
-async def refusal(rpc: Rpc, method: str, *params: Any) -> tuple[int, str]:
-    with pytest.raises(RpcError) as caught:
-        await rpc.call(method, *params)
-    return caught.value.code, caught.value.message
+from rpc_node import ADDRESS, Rpc, refusal, rpc_node
 
 
 async def test_a_node_that_keeps_all_blocks_says_so(rpc: Rpc) -> None:
