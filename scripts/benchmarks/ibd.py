@@ -7,7 +7,6 @@ One more run from the node is asked for large answers all the time: it shows how
 """
 
 import functools
-import socket
 import statistics
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import measure
 from chains import Shape, cached_chain
 from contestants import Cost
 from measure import Case
+from nodes import free_ports
 
 from altyn.consensus.block import Block
 from altyn.consensus.secp256k1 import load
@@ -40,12 +40,6 @@ def count(path: Path) -> tuple[int, int]:
         blocks += 1
         inputs += sum(len(tx.inputs) for tx in Block.parse(raw).transactions[1:])
     return blocks - 1, inputs
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def bitcoind(program: str, port: int, height: int) -> Cost:
@@ -106,7 +100,7 @@ def main() -> int:
     chosen = options.parse_args()
     path = chosen.chain or cached_chain(Shape(chosen.blocks, chosen.inputs), load("coincurve"), measure.progress)
     height, inputs = count(path)
-    port = free_port()
+    (port,) = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="altyn-ibd-") as folder:
         served = Path(folder)
         measure.progress("preparing the node that serves the chain")

@@ -86,6 +86,11 @@ def rates(contestants: Mapping[str, Sequence[Job]], amount: float, rounds: int) 
     return {name: amount / statistics.median(taken) for name, taken in seconds.items()}
 
 
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the value below which so many of a hundred lie."""
+    return sorted(values)[min(len(values) * percent // 100, len(values) - 1)]
+
+
 def slices(work: Sequence[Any], count: int) -> list[Sequence[Any]]:
     """Cut `work` into `count` parts of almost equal length."""
     return [work[i * len(work) // count : (i + 1) * len(work) // count] for i in range(count)]

@@ -10,12 +10,11 @@ import functools
 import hashlib
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ from typing import Any
 import contestants
 import measure
 from chains import Shape, cached_chain
-from ibd import free_port
-from measure import Case
+from measure import Case, percentile
+from nodes import ALTYND, PATIENCE, Node, free_ports, running
 
 from altyn.consensus.hashes import hash160
 from altyn.consensus.limits import COIN
@@ -34,7 +33,7 @@ from altyn.consensus.script.sighash import SIGHASH_ALL, SighashCache
 from altyn.consensus.script.templates import p2pkh, p2wpkh
 from altyn.consensus.secp256k1 import load
 from altyn.consensus.transaction import OutPoint, Transaction, TxIn, TxOut
-from altyn.node.rpc.client import RpcClient, RpcFailure, Unreachable
+from altyn.node.rpc.client import RpcClient, RpcFailure
 from altyn.p2p.framing.v1 import V1Framing
 from altyn.p2p.messages import Message, Ping, Pong, Tx, Verack, Version
 
@@ -44,14 +43,15 @@ MOST_DELAY = 50.0
 CHAIN = 25
 FAN_OUT = 2500
 FEE = 2000
+ALTYN_OPTIONS = ("-printtoconsole=0", "-connect=0")
 BITCOIND_OPTIONS = (
+    "-connect=0",
     "-listenonion=0",
     "-minrelaytxfee=0.00001",
     "-incrementalrelayfee=0.00001",
     "-checkmempool=0",
     "-checkblockindex=0",
 )
-START = 60.0
 
 Coin = tuple[OutPoint, TxOut]
 
@@ -117,64 +117,26 @@ class Peer:
 
 
 @dataclass
-class Node:
-    """A running node, and the ways into it."""
+class Payee:
+    """A running node, and two ways into its mempool."""
 
-    url: str
-    cookie: Path
-    port: int
-
-    @functools.cached_property
-    def rpc(self) -> RpcClient:
-        return self.client()
-
-    def client(self) -> RpcClient:
-        return RpcClient(self.url, cookie_file=self.cookie, timeout=600.0)
+    node: Node
 
     def by_rpc(self, transactions: Sequence[Transaction]) -> None:
-        for answer in self.rpc.batch([("sendrawtransaction", [tx.raw.hex()]) for tx in transactions]):
+        for answer in self.node.client.batch([("sendrawtransaction", [tx.raw.hex()]) for tx in transactions]):
             if isinstance(answer, RpcFailure):
                 raise RuntimeError(f"a payment was refused: {answer}")
 
     @functools.cached_property
     def peer(self) -> Peer:
-        return Peer(self.port)
+        return Peer(self.node.endpoint.port)
 
     def by_peer(self, transactions: Sequence[Transaction]) -> None:
         self.peer.give(transactions)
 
     @property
     def size(self) -> int:
-        return int(self.rpc.call("getmempoolinfo")["size"])
-
-
-@contextlib.contextmanager
-def running(command: Sequence[str], *options: str) -> Iterator[Node]:
-    """Run a node on regtest in a folder of its own until the end of the block."""
-    port, rpc_port = free_port(), free_port()
-    with tempfile.TemporaryDirectory(prefix="altyn-mempool-") as folder:
-        wanted = ["-regtest", f"-datadir={folder}", f"-bind=127.0.0.1:{port}", f"-rpcport={rpc_port}", *options]
-        with subprocess.Popen([*command, *wanted], stdout=subprocess.DEVNULL) as process:
-            node = Node(f"http://127.0.0.1:{rpc_port}", Path(folder, "regtest", ".cookie"), port)
-            try:
-                with node.rpc:
-                    _wait_for(node.rpc, process)
-                    yield node
-            finally:
-                process.terminate()
-                process.wait(START)
-
-
-def _wait_for(rpc: RpcClient, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + START
-    while True:
-        try:
-            rpc.call("getblockcount")
-            return
-        except (Unreachable, RpcFailure) as error:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"a node did not start: {error}") from error
-            time.sleep(0.1)
+        return int(self.node.call("getmempoolinfo")["size"])
 
 
 def funded(nodes: Sequence[Node], key: Key, count: int) -> list[Coin]:
@@ -182,19 +144,19 @@ def funded(nodes: Sequence[Node], key: Key, count: int) -> list[Coin]:
     first, *others = nodes
     address = encode_address(key.script, REGTEST)
     fans = -(-count // FAN_OUT)
-    first.rpc.call("generatetoaddress", [100 + fans, address])
+    first.call("generatetoaddress", 100 + fans, address)
     coins: list[Coin] = []
     for height in range(1, fans + 1):
-        block = first.rpc.call("getblock", [first.rpc.call("getblockhash", [height]), 2])
+        block = first.call("getblock", first.call("getblockhash", height), 2)
         reward = Transaction.parse(bytes.fromhex(block["tx"][0]["hex"]))
         fan = key.pay(coins_of(reward)[0], [(50 * COIN - 1_000_000) // FAN_OUT] * FAN_OUT)
-        first.rpc.call("sendrawtransaction", [fan.raw.hex(), 0])
+        first.call("sendrawtransaction", fan.raw.hex(), 0)
         coins += coins_of(fan)
-    first.rpc.call("generatetoaddress", [1, address])
+    first.call("generatetoaddress", 1, address)
     for height in range(1, 102 + fans):
-        raw = first.rpc.call("getblock", [first.rpc.call("getblockhash", [height]), 0])
+        raw = first.call("getblock", first.call("getblockhash", height), 0)
         for other in others:
-            other.rpc.call("submitblock", [raw])
+            other.call("submitblock", raw)
     return coins[:count]
 
 
@@ -209,7 +171,7 @@ def payments(key: Key, coins: list[Coin], count: int, *, chained: bool) -> list[
     return made[:count]
 
 
-def accepted(nodes: dict[str, Node], way: str, transactions: Sequence[Transaction], batch: int) -> dict[str, float]:
+def accepted(nodes: dict[str, Payee], way: str, transactions: Sequence[Transaction], batch: int) -> dict[str, float]:
     """Give all nodes the same transactions, batch by batch in turns; return how many each took per second."""
     before = {name: node.size for name, node in nodes.items()}
     jobs = {
@@ -229,12 +191,12 @@ def accepted(nodes: dict[str, Node], way: str, transactions: Sequence[Transactio
 def acceptance(bitcoind: str | None, rounds: int, count: int, batch: int) -> list[Case]:
     key = Key()
     with contextlib.ExitStack() as stack:
-        command = [sys.executable, "-m", "altyn.node.cli.altynd"]
-        nodes = {"altyn": stack.enter_context(running(command, "-printtoconsole=0", "-connect=0", "-listen=1"))}
+        started = {"altyn": stack.enter_context(running(ALTYND, *ALTYN_OPTIONS, "-listen=1"))}
         if bitcoind:
-            nodes["bitcoind"] = stack.enter_context(running([bitcoind], *BITCOIND_OPTIONS, "-connect=0", "-listen=1"))
+            started["bitcoind"] = stack.enter_context(running([bitcoind], *BITCOIND_OPTIONS, "-listen=1"))
+        nodes = {name: Payee(node) for name, node in started.items()}
         measure.progress("making coins")
-        coins = funded(list(nodes.values()), key, rounds * 2 * (count + -(-count // CHAIN)))
+        coins = funded(list(started.values()), key, rounds * 2 * (count + -(-count // CHAIN)))
         found: dict[str, dict[str, list[float]]] = {}
         for number in range(rounds):
             for way, name in (("by_rpc", "rpc"), ("by_peer", "p2p")):
@@ -275,33 +237,29 @@ def delays_while_syncing(shape: Shape) -> list[Case]:
     """Ask a node while it fetches a chain from another."""
     path = cached_chain(shape, load("coincurve"), measure.progress)
     height = sum(1 for _ in contestants.blocks_of(path)) - 1
-    port = free_port()
+    (port,) = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="altyn-mempool-") as folder:
         measure.progress("preparing the node that serves the chain")
         contestants.run("keep", str(path), folder)
-        command = [sys.executable, "-m", "altyn.node.cli.altynd"]
-        with contestants.serving(Path(folder), port), running(command, "-printtoconsole=0", "-connect=0") as node:
-            askers = [_Asker(node.client(), "getblockcount", 0.005), _Asker(node.client(), "getblock", 0.05)]
-            node.rpc.call("addnode", [f"127.0.0.1:{port}", "onetry"])
+        with contestants.serving(Path(folder), port), running(ALTYND, *ALTYN_OPTIONS) as node:
+            pauses = {"getblockcount": 0.005, "getblock": 0.05}
+            askers = [_Asker(node.another_client(), method, pause) for method, pause in pauses.items()]
+            node.call("addnode", f"127.0.0.1:{port}", "onetry")
             for asker in askers:
                 asker.start()
             measure.progress("synchronising, and asking meanwhile")
-            while node.rpc.call("getblockcount") < height:
+            while node.call("getblockcount") < height:
                 time.sleep(0.2)
             for asker in askers:
                 asker.done.set()
-                asker.join(START)
-    counts, blocks = (sorted(asker.delays) for asker in askers)
+                asker.join(PATIENCE)
+    counts, blocks = (asker.delays for asker in askers)
     return [
-        Case("getblockcount-p50", _percentile(counts, 50), "ms"),
-        Case("getblockcount-p99", _percentile(counts, 99), "ms", "limit", MOST_DELAY, "<=1"),
-        Case("getblock-2-p50", _percentile(blocks, 50), "ms"),
-        Case("getblock-2-p99", _percentile(blocks, 99), "ms"),
+        Case("getblockcount-p50", percentile(counts, 50), "ms"),
+        Case("getblockcount-p99", percentile(counts, 99), "ms", "limit", MOST_DELAY, "<=1"),
+        Case("getblock-2-p50", percentile(blocks, 50), "ms"),
+        Case("getblock-2-p99", percentile(blocks, 99), "ms"),
     ]
-
-
-def _percentile(delays: Sequence[float], percent: int) -> float:
-    return delays[min(len(delays) * percent // 100, len(delays) - 1)]
 
 
 def main() -> int:

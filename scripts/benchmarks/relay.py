@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import measure
 import swarm
-from measure import Case
+from measure import Case, percentile
+from nodes import ALTYND, Node
 from spends import Sign, Template
 
 from altyn.consensus.block import Block
@@ -51,13 +52,7 @@ class Outcome:
     lost: int
 
 
-def quantile(values: Sequence[float], part: float) -> float:
-    """Return the value below which `part` of all lie."""
-    ordered = sorted(values)
-    return ordered[min(int(part * len(ordered)), len(ordered) - 1)]
-
-
-def fund(nodes: Sequence[swarm.Node], count: int) -> list[Transaction]:
+def fund(nodes: Sequence[Node], count: int) -> list[Transaction]:
     """Mine money on the first node, split it, and return `count` signed payments of it."""
     first = nodes[0]
     maker = Template(load("coincurve"), "p2wpkh")
@@ -89,7 +84,7 @@ def pay(outpoint: OutPoint, spent: TxOut, sign: Sign, outputs: Sequence[TxOut]) 
     return Transaction(2, [TxIn(outpoint, script_sig, 0xFFFFFFFD, tuple(witness))], outputs)
 
 
-def wait_for_tip(nodes: Sequence[swarm.Node]) -> None:
+def wait_for_tip(nodes: Sequence[Node]) -> None:
     deadline = time.monotonic() + 120.0
     while len({node.call("getbestblockhash") for node in nodes}) > 1:
         if time.monotonic() > deadline:
@@ -122,7 +117,7 @@ async def run(program: Sequence[str], count: int, seconds: float, rate: float) -
 
 
 async def drive(
-    nodes: Sequence[swarm.Node], payments: Sequence[Transaction], seconds: float, rate: float
+    nodes: Sequence[Node], payments: Sequence[Transaction], seconds: float, rate: float
 ) -> tuple[list[tuple[float, int]], int]:
     """Hand out the payments and mine; return when each was handed to which node, and the memory after the warm-up."""
     handed: list[tuple[float, int]] = []
@@ -143,7 +138,7 @@ async def drive(
     return handed, warm
 
 
-def count_lost(nodes: Sequence[swarm.Node], payments: Sequence[Transaction]) -> int:
+def count_lost(nodes: Sequence[Node], payments: Sequence[Transaction]) -> int:
     """Return how many payments are neither in the chain nor in every mempool."""
     wait_for_tip(nodes)
     first = nodes[0]
@@ -155,16 +150,16 @@ def count_lost(nodes: Sequence[swarm.Node], payments: Sequence[Transaction]) -> 
 
 
 def cases_of(ours: Outcome, theirs: Outcome | None) -> list[Case]:
-    def case(name: str, part: float, bar: str | None = None) -> Case:
+    def case(name: str, part: int, bar: str | None = None) -> Case:
         what = "payments" if name.startswith("payment") else "blocks"
-        peer = quantile(getattr(theirs, what), part) * 1e3 if theirs else None
-        return Case(name, quantile(getattr(ours, what), part) * 1e3, "ms", "bitcoind", peer, bar)
+        peer = percentile(getattr(theirs, what), part) * 1e3 if theirs else None
+        return Case(name, percentile(getattr(ours, what), part) * 1e3, "ms", "bitcoind", peer, bar)
 
     return [
-        case("payment-p50", 0.5),
-        case("payment-p95", 0.95),
-        case("block-p50", 0.5),
-        case("block-p95", 0.95, BAR),
+        case("payment-p50", 50),
+        case("payment-p95", 95),
+        case("block-p50", 50),
+        case("block-p95", 95, BAR),
         Case("memory-growth", ours.end / 2**20, "MiB", "after the warm-up", ours.warm / 2**20, MOST_GROWTH),
         Case("lost-payments", ours.lost, "payments"),
     ]
@@ -178,7 +173,7 @@ def main() -> int:
     options.add_argument("--bitcoind", metavar="PATH", help="do the same with bitcoind")
     chosen = options.parse_args()
     measure.progress("Altyn")
-    ours = asyncio.run(run(swarm.altynd(), chosen.nodes, chosen.seconds, chosen.rate))
+    ours = asyncio.run(run(ALTYND, chosen.nodes, chosen.seconds, chosen.rate))
     theirs = None
     if chosen.bitcoind:
         measure.progress("bitcoind")

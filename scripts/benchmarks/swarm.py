@@ -2,20 +2,14 @@
 
 import asyncio
 import contextlib
-import re
-import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+
+from nodes import Node, starting
 
 from altyn.consensus.networks import REGTEST
 from altyn.node.lifetime import background
-from altyn.node.rpc.client import RpcClient, RpcFailure, Unreachable
 from altyn.p2p.addresses import Endpoint
 from altyn.p2p.clock import SystemClock
 from altyn.p2p.connections import Connections, ConnectionSettings
@@ -25,85 +19,23 @@ from altyn.p2p.transport import TcpTransport, Transport
 
 OBSERVER = "127.0.0.2"
 """Where observers call from: nodes tell them at once, and each other as they always do."""
-_PATIENCE = 60.0
 _OPTIONS = (
-    "-regtest", "-listen=1", "-connect=0", "-listenonion=0", "-dnsseed=0", "-fixedseeds=0", "-printtoconsole=0",
+    "-listen=1", "-connect=0", "-listenonion=0", "-dnsseed=0", "-fixedseeds=0", "-printtoconsole=0",
     f"-whitelist=noban@{OBSERVER}",
 )  # fmt: skip
-
-
-@dataclass(slots=True)
-class Node:
-    """A running node."""
-
-    process: subprocess.Popen[bytes]
-    endpoint: Endpoint
-    client: RpcClient
-
-    def call(self, method: str, *params: Any) -> Any:
-        """Call it. Raises RpcFailure, Unreachable."""
-        return self.client.call(method, params)
-
-    @property
-    def memory(self) -> int:
-        """Bytes that it holds now, its helpers not counted."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
-        return int(found[1]) * 1024 if found else 0
 
 
 @contextlib.contextmanager
 def running(program: Sequence[str], count: int) -> Iterator[list[Node]]:
     """Run `count` nodes, each connected to its neighbours on a ring and to one further on, until the body ends."""
-    with tempfile.TemporaryDirectory(prefix="altyn-swarm-") as folder, contextlib.ExitStack() as stack:
-        nodes = []
-        for number in range(count):
-            home = Path(folder) / str(number)
-            home.mkdir()
-            nodes.append(stack.enter_context(_running(program, home)))
+    with contextlib.ExitStack() as stack:
+        nodes = [stack.enter_context(starting(program, *_OPTIONS)) for _ in range(count)]
         for node in nodes:
-            _wait(node)
+            node.wait()
         for number, node in enumerate(nodes):
             for step in (1, 3):
                 node.call("addnode", str(nodes[(number + step) % count].endpoint), "onetry")
         yield nodes
-
-
-def altynd() -> list[str]:
-    """Return the command of our own node."""
-    return [sys.executable, "-m", "altyn.node.cli.altynd"]
-
-
-@contextlib.contextmanager
-def _running(program: Sequence[str], home: Path) -> Iterator[Node]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        port, rpc_port = one.getsockname()[1], other.getsockname()[1]
-    places = [f"-datadir={home}", f"-port={port}", f"-bind=127.0.0.1:{port}", f"-rpcport={rpc_port}"]
-    process = subprocess.Popen([*program, *_OPTIONS, *places], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    client = RpcClient(f"http://127.0.0.1:{rpc_port}", cookie_file=home / "regtest" / ".cookie", timeout=_PATIENCE)
-    try:
-        with client:
-            yield Node(process, Endpoint("127.0.0.1", port), client)
-    finally:
-        process.terminate()
-        try:
-            process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait(node: Node) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            node.call("getblockcount")
-        except (Unreachable, RpcFailure, OSError):
-            if node.process.poll() is not None or time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-        else:
-            return
 
 
 @dataclass(slots=True)
