@@ -12,6 +12,7 @@ import pytest
 from altyn.consensus.block import Block
 from altyn.node.full import FullNode
 from altyn.node.lifetime import Surroundings
+from altyn.node.load_settings import load
 from altyn.node.logs import LogCategories
 from altyn.node.offload import Inline
 from altyn.node.rpc.control import Program
@@ -19,7 +20,6 @@ from altyn.node.rpc.errors import RpcError
 from altyn.node.rpc.groups import full_groups
 from altyn.node.rpc.json_text import dump_in_pieces, parse
 from altyn.node.rpc.method import MethodTable
-from altyn.node.settings import load
 from altyn.p2p.addresses import Endpoint
 from altyn.p2p.clock import SystemClock
 from altyn.p2p.transport import Transport

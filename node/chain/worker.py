@@ -37,8 +37,8 @@ def frame(checks: Sequence[ScriptCheck]) -> bytes:
             found[-1][3].append(check.index)
         else:
             last = asked
-            spent = [tuple(output) for output in check.cache.spent_outputs]
-            found.append((check.tx.parts(), spent, check.flags, [check.index]))  # type: ignore[arg-type]
+            spent = [(value, script) for value, script in check.cache.spent_outputs]
+            found.append((check.tx.parts(), spent, check.flags, [check.index]))
     data = marshal.dumps(found)
     return LENGTH.pack(len(data)) + data
 

@@ -12,11 +12,12 @@ from altyn.node.cli import mine as mining
 from altyn.node.cli.output import ArgumentError, named_arguments, positional_arguments, result_text
 from altyn.node.cli.run import Kind, run
 from altyn.node.cli.testnet import testnet
+from altyn.node.load_settings import load
 from altyn.node.options import Option, SettingsError, sample_text
 from altyn.node.rpc.amounts import JsonNumber
 from altyn.node.rpc.client import RpcClient, RpcFailure, Unreachable
 from altyn.node.rpc.errors import METHOD_NOT_FOUND
-from altyn.node.settings import ALTYN_STYLE, OPTIONS, Settings, load
+from altyn.node.settings import ALTYN_STYLE, OPTIONS, Settings
 from altyn.node.version import VERSION
 
 _NETWORKS = ("mainnet", "testnet3", "testnet4", "signet", "regtest")

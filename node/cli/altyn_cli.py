@@ -14,11 +14,12 @@ from typing import Any
 from urllib.parse import quote
 
 from altyn.node.cli.output import ArgumentError, named_arguments, positional_arguments, result_text, show
+from altyn.node.load_settings import load
 from altyn.node.options import SettingsError, choose, declared_options, option, read_arguments
 from altyn.node.rpc.amounts import JsonNumber
 from altyn.node.rpc.client import RpcClient, RpcFailure, Unauthorized, Unreachable
 from altyn.node.rpc.errors import IN_WARMUP
-from altyn.node.settings import ACCEPTED, OPTIONS, Settings, load, split_address
+from altyn.node.settings import ACCEPTED, OPTIONS, Settings, split_address
 from altyn.node.version import VERSION
 
 _POLL = 0.1

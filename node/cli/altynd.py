@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from altyn.node.cli.output import show
 from altyn.node.cli.run import Kind, run
+from altyn.node.load_settings import load
 from altyn.node.options import SettingsError
-from altyn.node.settings import ACCEPTED, CORE_STYLE, OPTIONS, load
+from altyn.node.settings import ACCEPTED, CORE_STYLE, OPTIONS
 from altyn.node.version import VERSION
 
 _HELP = {"-?", "-h", "-help", "-help-debug", "--help"}

@@ -25,12 +25,12 @@ from altyn.node.chain.stores import Stores
 from altyn.node.chain.verify import in_processes
 from altyn.node.full import FullNode
 from altyn.node.lifetime import background, real_surroundings, script_checkers, tune_interpreter, worker_threads
+from altyn.node.load_settings import load as load_settings
 from altyn.node.logs import LogCategories
 from altyn.node.rpc.control import Program
 from altyn.node.rpc.groups import full_groups
 from altyn.node.rpc.json_text import dump_in_pieces
 from altyn.node.rpc.method import MethodTable
-from altyn.node.settings import load as load_settings
 from altyn.node.storage.folder import DataFolder
 from altyn.node.writer import Writer
 from altyn.p2p.clock import SystemClock

@@ -14,7 +14,7 @@ from wire import Caller
 from altyn.consensus.encoding import EncodingError
 from altyn.consensus.networks import REGTEST
 from altyn.node.full import FullNode
-from altyn.node.settings import load
+from altyn.node.load_settings import load
 from altyn.node.testnet.processes import free_ports
 from altyn.p2p.addresses import Endpoint
 from altyn.p2p.framing.v1 import V1Framing

@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 
 from altyn.node.cli.altyn import main
 from altyn.node.files_limit import files_needed, raise_files_limit
-from altyn.node.settings import OPTIONS, load
+from altyn.node.load_settings import load
+from altyn.node.settings import OPTIONS
 from altyn.node.storage.folder import DataFolder
 
 

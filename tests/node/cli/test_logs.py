@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from altyn.node.load_settings import load
 from altyn.node.logs import chosen_categories, log_start, logging_to
 from altyn.node.options import SettingsError
-from altyn.node.settings import Settings, load
+from altyn.node.settings import Settings
 from altyn.node.sync.gossip import refused
 
 

@@ -8,7 +8,9 @@ import altyn.node
 from altyn.consensus.networks import REGTEST, SIGNET
 from altyn.node.chain.prune import MANUAL, PruneOptions
 from altyn.node.full import connection_settings, prune_options
-from altyn.node.settings import ALTYN_STYLE, OPTIONS, Settings, SettingsError, load
+from altyn.node.load_settings import load
+from altyn.node.options import SettingsError
+from altyn.node.settings import ALTYN_STYLE, OPTIONS, Settings
 from altyn.p2p.addresses import Endpoint
 from altyn.p2p.kinds import Permission, Services
 from altyn.p2p.permissions import Door, permission_names
