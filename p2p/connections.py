@@ -391,7 +391,7 @@ class Connections:
             nonce=nonce,
             user_agent=self.settings.user_agent,
             start_height=self._start_height(),
-            relay=self.settings.relay and kind not in (PeerKind.BLOCK_RELAY_ONLY, PeerKind.FEELER),
+            relay=self.settings.relay and kind.relays_transactions,
         )
 
     def _is_own_nonce(self, nonce: int) -> bool:

@@ -18,6 +18,16 @@ class PeerKind(Enum):
         """Whether a peer of this kind is of use only with the services that we need (Core: ExpectServicesFromConn)."""
         return self in (PeerKind.OUTBOUND_FULL_RELAY, PeerKind.BLOCK_RELAY_ONLY, PeerKind.ADDR_FETCH)
 
+    @property
+    def relays_transactions(self) -> bool:
+        """Whether transactions may go over such a connection."""
+        return self not in (PeerKind.BLOCK_RELAY_ONLY, PeerKind.FEELER)
+
+    @property
+    def brings_blocks(self) -> bool:
+        """Whether we made it to follow the chain (Core: IsOutboundOrBlockRelayConn)."""
+        return self in (PeerKind.OUTBOUND_FULL_RELAY, PeerKind.BLOCK_RELAY_ONLY)
+
 
 class Permission(Flag):
     """What a peer may do beyond others (Core: -whitelist)."""

@@ -20,7 +20,6 @@ from altyn.node.sync.blame import punishment
 from altyn.node.sync.headers import MAX_HEADERS, HeaderSync
 from altyn.p2p.clock import Clock
 from altyn.p2p.errors import Disconnect, Misbehaving
-from altyn.p2p.kinds import PeerKind
 from altyn.p2p.limits import PROTOCOL_VERSION
 from altyn.p2p.messages import (
     GetData,
@@ -118,7 +117,7 @@ class LightSync:
             peer.id,
             preferred=preferred,
             serves_blocks=True,
-            guarded=peer.kind in (PeerKind.OUTBOUND_FULL_RELAY, PeerKind.BLOCK_RELAY_ONLY),
+            guarded=peer.kind.brings_blocks,
             keep=False,
         )
         light = LightPeer(peer, chain, self._chain.network, self._offload, self._banish)

@@ -88,7 +88,7 @@ class ChainSync:
             peer.id,
             preferred=state.preferred,
             serves_blocks=state.serves_blocks,
-            guarded=peer.kind in (PeerKind.OUTBOUND_FULL_RELAY, PeerKind.BLOCK_RELAY_ONLY),
+            guarded=peer.kind.brings_blocks,
             keep=Permission.NO_BAN in peer.permissions,
         )
         self._download.add(peer.id, state.chain, witness=state.witness, limited=state.limited)
@@ -350,7 +350,7 @@ class ChainSync:
     def _check_usefulness(self, state: SyncedPeer, *, may_have_more: bool) -> None:
         """During the first sync, do not keep an outbound slot for a peer whose whole chain has too little work."""
         best = state.chain.best_known
-        outbound = state.peer.kind in (PeerKind.OUTBOUND_FULL_RELAY, PeerKind.BLOCK_RELAY_ONLY)
+        outbound = state.peer.kind.brings_blocks
         if (
             outbound
             and not may_have_more

@@ -25,7 +25,7 @@ from altyn.node.sync.transactions import (
 )
 from altyn.p2p.clock import Clock
 from altyn.p2p.errors import Disconnect, Misbehaving
-from altyn.p2p.kinds import PeerKind, Permission
+from altyn.p2p.kinds import Permission
 from altyn.p2p.limits import MAX_INV_SIZE
 from altyn.p2p.messages import FeeFilter, GetData, Inv, Inventory, InventoryType
 from altyn.p2p.peer import Peer
@@ -77,17 +77,17 @@ class TransactionGossip:
 
     def add(self, peer: Peer) -> None:
         """Take up a peer whose handshake is done; own transactions that nobody took yet are announced to it."""
-        no_transactions = peer.kind in (PeerKind.BLOCK_RELAY_ONLY, PeerKind.FEELER)
+        relays = peer.kind.relays_transactions
         self._relay.add(
             peer.id,
             inbound=peer.inbound,
             by_wtxid=peer.features.wtxid_relay,
             at_once=Permission.NO_BAN in peer.permissions,
-            wants=peer.features.relay and not no_transactions,
+            wants=peer.features.relay and relays,
         )
         if peer.features.wtxid_relay:
             self._wtxid_peers.add(peer.id)
-        if not self._blocks_only and not no_transactions and Permission.FORCE_RELAY not in peer.permissions:
+        if not self._blocks_only and relays and Permission.FORCE_RELAY not in peer.permissions:
             self._fee_filters[peer.id] = FeeFilterSender(self._random, self._mempool.limits.min_relay_feerate)
         self._announce_unbroadcast()
 
@@ -106,7 +106,7 @@ class TransactionGossip:
 
     def set_bloom(self, peer: Peer, bloom: BloomFilter | None) -> None:
         """Announce what the filter matches, or everything, to a peer that may not have wanted any before (BIP37)."""
-        if peer.kind in (PeerKind.BLOCK_RELAY_ONLY, PeerKind.FEELER):
+        if not peer.kind.relays_transactions:
             return
         self._relay.set_wants(peer.id)
         peer.filters = bloom is not None
@@ -125,7 +125,7 @@ class TransactionGossip:
 
     def mempool_asked(self, peer: Peer) -> None:
         """Handle `mempool`: announce all of it that the peer wants, the next time that something is announced."""
-        if peer.kind not in (PeerKind.BLOCK_RELAY_ONLY, PeerKind.FEELER):
+        if peer.kind.relays_transactions:
             self._relay.set_wants_all(peer.id)
 
     def set_fee_filter(self, peer: Peer, feerate: int) -> None:
@@ -283,7 +283,7 @@ class TransactionGossip:
             peer.send(GetData(tuple(items)))
 
     def _refuses_transactions(self, peer: Peer) -> bool:
-        if peer.kind in (PeerKind.BLOCK_RELAY_ONLY, PeerKind.FEELER):
+        if not peer.kind.relays_transactions:
             return True
         return self._blocks_only and Permission.RELAY not in peer.permissions
 
