@@ -379,7 +379,6 @@ def sync_options(settings: Settings, beat: float) -> SyncOptions:
         settings.blocksonly,
         settings.peerblockfilters,
         beat=beat,
-        bloom_filters=settings.peerbloomfilters,
         extra_transactions=max(settings.blockreconstructionextratxn, 0),
     )
     if settings.quickrelay and settings.network.is_test_chain:

@@ -74,6 +74,8 @@ class Handshake:
         self._kind, self._introduce, self._now = kind, introduce, now
         self._required_services, self._is_own_nonce = required_services, is_own_nonce
         self.stage = Stage.AWAITING_VERSION
+        self.offered = 0
+        """The services that our version message told of: bits of `Services`."""
         self._peer: Version | None = None
         self._wtxid_relay = False
         self._send_addr_v2 = False
@@ -82,7 +84,7 @@ class Handshake:
 
     def start(self) -> list[Message]:
         """Return what to send at once: who dials speaks first."""
-        return [] if self._kind is PeerKind.INBOUND else [self._introduce()]
+        return [] if self._kind is PeerKind.INBOUND else [self._introduction()]
 
     def expects(self, message: type[Message]) -> bool:
         """Whether `feed` has a use for such a message now; any other one is not even to be read."""
@@ -131,6 +133,11 @@ class Handshake:
             send_addr_v2=self._send_addr_v2,
         )
 
+    def _introduction(self) -> Version:
+        introduction = self._introduce()
+        self.offered = introduction.services
+        return introduction
+
     def _version(self, peer: Version) -> list[Message]:
         if self._kind.expects_services and (missing := self._required_services & ~peer.services):
             raise Disconnect(f"peer does not offer the expected services ({missing:08x} missing)")
@@ -142,7 +149,7 @@ class Handshake:
         self._common_version = min(peer.version, PROTOCOL_VERSION)
         self._time_offset = max(peer.time, 0) - int(self._now())
         self.stage = Stage.AWAITING_VERACK
-        answer: list[Message] = [self._introduce()] if self._kind is PeerKind.INBOUND else []
+        answer: list[Message] = [self._introduction()] if self._kind is PeerKind.INBOUND else []
         if self._common_version >= WTXID_RELAY_VERSION:
             answer += (WtxidRelay(), SendAddrV2())
         answer.append(Verack())

@@ -15,7 +15,7 @@ from altyn.p2p.clock import Timer
 from altyn.p2p.errors import Disconnect, Misbehaving
 from altyn.p2p.framing.frame import Frame, Framing
 from altyn.p2p.handshake import Features, Handshake, Stage
-from altyn.p2p.kinds import PeerKind, Permission
+from altyn.p2p.kinds import PeerKind, Permission, Services
 from altyn.p2p.limits import (
     MAX_QUEUED,
     MAX_UNSETTLED,
@@ -34,6 +34,9 @@ from altyn.p2p.messages import (
     Block,
     BlockTransactions,
     CompactBlock,
+    FilterAdd,
+    FilterClear,
+    FilterLoad,
     Headers,
     Message,
     Ping,
@@ -54,6 +57,7 @@ PIPELINED: tuple[type[Message], ...] = (Block, Headers)
 """Messages that are handed on while earlier ones are not settled; every other one waits."""
 HEAVY: tuple[type[Message], ...] = (Tx, CompactBlock, BlockTransactions)
 """Messages that, large ones, take many times their bytes in memory, and are done with soon whatever peers do."""
+_FOR_BLOOM_FILTERS: tuple[type[Message], ...] = (FilterLoad, FilterAdd, FilterClear)
 _HANDSHAKE_ONLY: tuple[type[Message], ...] = (Version, Verack, SendTxReconciliation)
 _LAST_WORDS = 1 << 16
 """Bytes of the outbox that are still sent when a connection ends."""
@@ -217,6 +221,11 @@ class Peer:
         return None if self._handshake.stage is Stage.AWAITING_VERSION else self._handshake.features
 
     @property
+    def offered(self) -> int:
+        """The services that we told the peer of: bits of `Services`."""
+        return self._handshake.offered
+
+    @property
     def is_ready(self) -> bool:
         """Whether the handshake is done and the connection not about to end."""
         return self.ready.is_set() and self._told_why is None and self.ended is None
@@ -375,6 +384,8 @@ class Peer:
         """Hand a message on once it is its turn, and once all peers together have room in memory for a large one."""
         if kind not in PIPELINED:
             await self._settled()
+        if kind in _FOR_BLOOM_FILTERS and not self.offered & Services.BLOOM:  # whether it can be read or not (Core)
+            raise Disconnect(f"{kind.command} received despite not offering bloom services")
         await self._outbox.drained()
         taken = frame.size if kind in PIPELINED or (kind in HEAVY and len(frame.payload) > READ_AT_ONCE) else 0
         await self._budget.take(taken)

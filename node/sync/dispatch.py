@@ -28,7 +28,7 @@ from altyn.node.sync.transactions import RequestDelays
 from altyn.node.writer import Writer, WriterStopped
 from altyn.p2p.clock import Clock
 from altyn.p2p.errors import Disconnect, Misbehaving
-from altyn.p2p.kinds import Permission
+from altyn.p2p.kinds import Permission, Services
 from altyn.p2p.limits import MAX_FILTER_ADD_SIZE
 from altyn.p2p.messages import (
     Addr,
@@ -87,8 +87,6 @@ class SyncOptions:
     trickle: TrickleTimes = field(default_factory=TrickleTimes)
     delays: RequestDelays = field(default_factory=RequestDelays)
     beat: float = BEAT
-    bloom_filters: bool = False
-    """Serve blocks and transactions by the filters of peers (BIP37)."""
     extra_transactions: int = EXTRA_TRANSACTIONS
     """Kept for putting compact blocks together, beside the mempool."""
 
@@ -311,7 +309,7 @@ class Sync:
         await self._server.filter_checkpoints(peer, message)
 
     async def _mempool(self, peer: Peer, message: MempoolMessage) -> None:
-        if self._offers_blooms(peer) or Permission.MEMPOOL in peer.permissions:
+        if peer.offered & Services.BLOOM or Permission.MEMPOOL in peer.permissions:
             self.gossip.mempool_asked(peer)
         elif Permission.NO_BAN not in peer.permissions:
             raise Disconnect("mempool request with bloom filters disabled")
@@ -319,28 +317,18 @@ class Sync:
             raise Disconnect("mempool request with bandwidth limit reached")
 
     async def _filter_load(self, peer: Peer, message: FilterLoad) -> None:
-        self._check_blooms(peer, message)
         if BloomFilter.is_too_large(len(message.data), message.hash_functions):
             raise Misbehaving("too-large bloom filter")
         self.gossip.set_bloom(peer, BloomFilter(message.data, message.hash_functions, message.tweak, message.flags))
 
     async def _filter_add(self, peer: Peer, message: FilterAdd) -> None:
-        self._check_blooms(peer, message)
         bloom = self.gossip.bloom(peer.id)
         if bloom is None or len(message.data) > MAX_FILTER_ADD_SIZE:
             raise Misbehaving("bad filteradd message")
         bloom.add(message.data)
 
     async def _filter_clear(self, peer: Peer, message: FilterClear) -> None:
-        self._check_blooms(peer, message)
         self.gossip.set_bloom(peer, None)
-
-    def _check_blooms(self, peer: Peer, message: Message) -> None:
-        if not self._offers_blooms(peer):
-            raise Disconnect(f"{message.command} received despite not offering bloom services")
-
-    def _offers_blooms(self, peer: Peer) -> bool:
-        return self._options.bloom_filters or Permission.BLOOM_FILTER in peer.permissions
 
     def _is_used_up(self, block_time: int) -> bool:
         """Whether a block of that time is too old for what may still be sent today."""

@@ -106,6 +106,17 @@ async def test_filters_are_not_to_be_set_where_they_are_not_offered(
     assert not connections.bans.is_discouraged(address)
 
 
+@pytest.mark.parametrize("command", ["filterload", "filteradd"])
+async def test_what_cannot_be_read_ends_the_connection_only_where_filters_are_not_offered(
+    world: World, drawing: Drawing, command: str
+) -> None:
+    for offered in (True, False):
+        _, script = await meet(world, drawing, peerbloomfilters=offered)
+        script.peers[0].send_raw(command, b"\xff")
+        await say(world, script)
+        assert bool(script.gone) is not offered
+
+
 @pytest.mark.parametrize(
     "messages",
     [

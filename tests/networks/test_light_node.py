@@ -14,7 +14,7 @@ from altyn.consensus.pow import bits_to_target
 from altyn.consensus.script.templates import p2wpkh
 from altyn.node.light.errors import LightError
 from altyn.node.testnet.simulation import SimulatedLight, SimulatedNetwork
-from altyn.p2p.messages import GetCFHeaders, GetCFilters
+from altyn.p2p.messages import FilterClear, GetCFHeaders, GetCFilters
 
 OURS = p2wpkh(hash160(b"a key of ours"))
 START = 1_700_000_000 - 200 * 60
@@ -284,6 +284,14 @@ async def test_a_transaction_that_nobody_takes_is_an_error(world: World) -> None
     await world.until_synced(light, 110)
     with pytest.raises(LightError, match="no peer asked"):
         await light.node.broadcast(spend(coin(blocks[2]), OURS))
+
+
+async def test_a_light_node_has_no_use_for_bloom_filters(world: World) -> None:
+    odd = ScriptedNode(payment_chain())
+    light = await world.light(odd)
+    await world.until_synced(light, 110)
+    odd.peers[0].send(FilterClear())
+    await world.network.until(lambda: bool(odd.gone), within=60)
 
 
 async def test_a_real_full_node_serves_a_light_one(world: World) -> None:
