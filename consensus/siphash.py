@@ -19,7 +19,7 @@ class SipHashItems:
     """Byte strings made ready to be hashed together, under one key after another."""
 
     def __init__(self, items: Iterable[bytes]) -> None:
-        self.items = sorted(items, key=_word_count)
+        self.items = sorted(items, key=len)
         self._chunks: list[tuple[list[int], int]] = []
         for words, group in groupby(self.items, key=_word_count):
             same_size = list(group)
@@ -43,9 +43,13 @@ def _word_count(item: bytes) -> int:
 
 
 def _lanes(items: Sequence[bytes], words: int) -> list[int]:
-    """Return the message words of all items: one integer a word, the first item in its lowest lane."""
+    """Return the message words of items in order of length: one integer a word, the first item in its lowest lane."""
     size = 8 * words
-    padded = b"".join([item + bytes(size - 1 - len(item)) + bytes((len(item) & 0xFF,)) for item in items])
+    if len(items[0]) == len(items[-1]):  # they come by length, so all have the same
+        end = _padding(items[0], size)
+        padded = end.join(items) + end
+    else:
+        padded = b"".join([item + _padding(item, size) for item in items])
     numbers = []
     for offset in range(0, size, 8):
         lanes = bytearray(_LANE_BYTES * len(items))
@@ -53,6 +57,10 @@ def _lanes(items: Sequence[bytes], words: int) -> list[int]:
             lanes[byte::_LANE_BYTES] = padded[offset + byte :: size]
         numbers.append(int.from_bytes(lanes, "little"))
     return numbers
+
+
+def _padding(item: bytes, size: int) -> bytes:
+    return bytes(size - 1 - len(item)) + bytes((len(item) & 0xFF,))
 
 
 @lru_cache(maxsize=64)

@@ -116,6 +116,11 @@ class BlockDownload:
         """Return the peer's unanswered request for the block."""
         return self._peers[peer_id].in_flight.get(block_hash)
 
+    def awaits(self, peer_id: int, request: Request) -> bool:
+        """Whether this very request to the peer is still unanswered."""
+        peer = self._peers.get(peer_id)
+        return peer is not None and peer.in_flight.get(request.entry.hash) is request
+
     @property
     def blocks_in_flight(self) -> int:
         """How many requests are unanswered."""

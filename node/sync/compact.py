@@ -1,9 +1,9 @@
 """Compact blocks (BIP152, version 2): made from a block, and put together again; whom to ask for them unasked."""
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from altyn.consensus.block import Block
 from altyn.consensus.checks.blocks import is_mutated
@@ -26,6 +26,8 @@ MAX_COMPACT_PER_BLOCK = 3
 """Peers that one block is asked of at a time by compact blocks."""
 MAX_HIGH_BANDWIDTH_PEERS = 3
 EXTRA_TRANSACTIONS = 100
+SEARCHED_AT_ONCE = 2048
+"""Transactions looked through for those of a block before the event loop gets a turn: three milliseconds."""
 _MAX_EXTRA_MEMORY = 100_000
 """Bytes of memory of a refused transaction above which it is not kept for reconstruction."""
 _SHORT_ID_SIZE = 6
@@ -76,23 +78,21 @@ class PartialBlock:
         self._positions = dict(zip(message.short_ids, free, strict=True))
         if len(self._positions) != len(message.short_ids):
             raise Unusable(bogus=False)
+        self._taken: dict[int, bytes] = {}
         self._key = _key(message.header.raw, message.nonce)
         self._is_filled = False
 
-    def search(self, pool: Iterable[Transaction], extra: Iterable[Transaction]) -> None:
-        """Take what is in the mempool, or among the extra transactions; where two fit one id, take neither."""
-        candidates = list(chain(pool, extra))
-        taken: dict[int, bytes] = {}
+    def search(self, candidates: Sequence[Transaction]) -> None:
+        """Take what of the candidates is in the block; where two fit one id, in this call or another, take neither."""
         ids = short_ids(self._key, [tx.wtxid for tx in candidates])
         for short_id, tx in zip(ids, candidates, strict=True):
             position = self._positions.get(short_id)
             if position is None:
                 continue
-            if position not in taken:
-                taken[position] = tx.wtxid
+            if self._taken.setdefault(position, tx.wtxid) == tx.wtxid:
                 self._found[position] = tx
-            elif taken[position] != tx.wtxid:
-                self._found[position] = None
+            else:
+                self._taken[position], self._found[position] = b"", None
 
     @property
     def missing(self) -> tuple[int, ...]:
@@ -139,10 +139,14 @@ class Reconstruction:
         self._mempool = mempool
         self.extra = extra
 
-    def begin(self, message: CompactBlock) -> PartialBlock:
-        """Return the block with all that is known of it filled in. Raises Unusable."""
+    async def begin(self, message: CompactBlock) -> PartialBlock:
+        """Return the block with all that is known of it filled in; others get their turns. Raises Unusable."""
         partial = PartialBlock(message)
-        partial.search((entry.tx for entry in self._mempool), self.extra)
+        candidates = [*(entry.tx for entry in self._mempool), *self.extra]
+        for start in range(0, len(candidates), SEARCHED_AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            partial.search(candidates[start : start + SEARCHED_AT_ONCE])
         return partial
 
 

@@ -1,4 +1,4 @@
-"""What to do with a compact block that comes, while others may be at the same one: a machine without I/O.
+"""What to do with a compact block that comes, while others may be at the same one.
 
 Core: ProcessMessage (CMPCTBLOCK), ProcessCompactBlockTxns.
 """
@@ -42,7 +42,7 @@ class CompactDownload:
         self._download = download
         self._reconstruction = reconstruction
 
-    def announced(
+    async def announced(
         self, peer_id: int, message: CompactBlock, entry: Entry, now: float, may_help: Callable[[Sequence[int]], bool]
     ) -> Answer:
         """Handle `cmpctblock` for a block that is not here. Raises Misbehaving.
@@ -62,17 +62,20 @@ class CompactDownload:
         if request is None and (
             len(asked) >= MAX_COMPACT_PER_BLOCK or len(download.in_flight(peer_id)) >= MAX_BLOCKS_IN_TRANSIT_PER_PEER
         ):
-            return self._at_once(message, entry)
+            return await self._at_once(message, entry)
         request = request or download.request(peer_id, entry, now)
         if request.is_compact:
             return None
         request.is_compact = True
         is_first = not asked or asked[0] == peer_id
         try:
-            request.partial = self._reconstruction.begin(message)
+            partial = await self._reconstruction.begin(message)
         except Unusable as error:
             return self._give_up(peer_id, request, now, error, "invalid compact block", is_first=is_first)
-        missing = request.partial.missing
+        if not download.awaits(peer_id, request):
+            return None  # the peer left meanwhile, or the block came from another
+        request.partial = partial
+        missing = partial.missing
         if not missing:
             return self.completed(peer_id, request, (), now)
         if is_first or may_help(asked):
@@ -100,10 +103,10 @@ class CompactDownload:
             raise Misbehaving(reason) from None
         return Instead.WHOLE_BLOCK if is_first else None
 
-    def _at_once(self, message: CompactBlock, entry: Entry) -> Block | None:
+    async def _at_once(self, message: CompactBlock, entry: Entry) -> Block | None:
         """Complete a block that others were asked for, if nothing of it is missing."""
         try:
-            partial = self._reconstruction.begin(message)
+            partial = await self._reconstruction.begin(message)
             return None if partial.missing else partial.fill((), segwit_active=self._has_segwit(entry))
         except Unusable:
             return None  # Core does not look further into it either

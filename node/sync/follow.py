@@ -206,8 +206,8 @@ class ChainSync:
         if entry is None or entry.has_block or peer.id not in self._peers:
             return None
         now = self._clock.now()
-        answer = self._compact.announced(peer.id, message, entry, now, partial(self._may_help, peer))
-        return self._act(peer, entry, answer)
+        answer = await self._compact.announced(peer.id, message, entry, now, partial(self._may_help, peer))
+        return self._act(peer, entry, answer) if peer.id in self._peers else None
 
     def block_transactions_received(self, peer: Peer, message: BlockTransactions) -> Settlement | None:
         """Handle `blocktxn`. Raises Misbehaving; the settlement too."""

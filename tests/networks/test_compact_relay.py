@@ -1,5 +1,7 @@
 """Compact blocks between a node and scripted peers: announced, asked for, put together, and abused."""
 
+import asyncio
+
 import pytest
 from builders import Drawing, block_on, coin, solve, spend
 from scripted_node import ScriptedNode
@@ -7,7 +9,7 @@ from simulated_world import World, feed, first_blocks
 
 from altyn.consensus.block import Block, Header
 from altyn.consensus.transaction import Transaction
-from altyn.node.sync.compact import make_compact
+from altyn.node.sync.compact import PartialBlock, Reconstruction, make_compact
 from altyn.node.testnet.simulation import SimulatedNode
 from altyn.p2p.messages import Block as BlockMessage
 from altyn.p2p.messages import (
@@ -324,6 +326,28 @@ async def test_a_silent_announcer_does_not_keep_two_others_from_helping(world: W
     outbound.send(make_compact(block, 4))
     await world.until(lambda: node.tip == block.hash)
     assert node.node.sync.follow.in_flight(0) == []
+
+
+async def test_nothing_is_asked_for_when_the_block_comes_while_it_is_put_together(
+    world: World, drawing: Drawing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = Reconstruction.begin
+
+    async def slowly(reconstruction: Reconstruction, message: CompactBlock) -> PartialBlock:
+        await asyncio.sleep(5)  # simulated seconds: a very large mempool
+        return await begin(reconstruction, message)
+
+    monkeypatch.setattr(Reconstruction, "begin", slowly)
+    node = await with_node(world, drawing)
+    first, other = [await meet(world, node, drawing) for _ in range(2)]
+    block = next_block(drawing)
+    first.send(make_compact(block, 5))
+    await world.until(lambda: node.node.sync.follow.in_flight(0) == [HEIGHT + 1])
+    other.send(BlockMessage(block))
+    await world.until(lambda: node.tip == block.hash, within=3)
+    await settle(world, first)
+    assert not first.requests(GetBlockTransactions)
+    assert not first.gone
 
 
 # --- sending ---
