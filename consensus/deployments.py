@@ -1,5 +1,6 @@
 """When soft forks apply: buried at a height, or signalled by miners (BIP9)."""
 
+from collections import Counter
 from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
@@ -18,6 +19,8 @@ BURIED: Mapping[str, str] = {
 """Core's deployment name to the field of Network that holds its height; in getdeploymentinfo's order."""
 
 _TOP_MASK, _TOP_BITS = 0xE0000000, 0x20000000
+_BITS = range(29)
+"""Those of a version that may signal."""
 
 
 def activation_height(network: Network, name: str) -> int:
@@ -170,6 +173,59 @@ class VersionBits:
         if active:
             answer["height"] = self.since(deployment, entry)
         return answer | {"active": active, "bip9": bip9}
+
+
+class UnknownRules(NamedTuple):
+    """Bits that enough blocks signalled though no deployment that we know asked for it: of rules that we lack."""
+
+    locked_in: frozenset[int] = frozenset()
+    active: frozenset[int] = frozenset()
+
+
+class UnknownBits:
+    """Watches the bits of no known deployment; remembers what it found, once for each window.
+
+    Windows and thresholds are those of the network's first deployment (Core: WarningBitsConditionChecker).
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._known = VersionBits(network)
+        self._window, self._threshold = next(((each.window, each.threshold) for each in network.version_bits), (0, 0))
+        self._first = max(2 * self._window, network.unknown_rules_height + self._window) - 1
+        """Height at which the first window ends whose signals count; nothing is asked for in that of genesis."""
+        self._found: dict[bytes, UnknownRules] = {}
+
+    def rules(self, parent: ChainEntry) -> UnknownRules:
+        """Return what holds for the block after `parent`."""
+        last = _last_of_window(parent, self._window) if self._window else None
+        unknown: list[ChainEntry] = []
+        while last is not None and last.height >= self._first and last.hash not in self._found:
+            unknown.append(last)
+            last = last.ancestor(last.height - self._window)
+        rules = self._found.get(last.hash, UnknownRules()) if last else UnknownRules()
+        for last in reversed(unknown):
+            active = rules.locked_in | rules.active
+            rules = self._found[last.hash] = UnknownRules(self._signalled(last) - active, active)
+        return rules
+
+    def _signalled(self, last: ChainEntry) -> frozenset[int]:
+        """Return the bits that enough blocks of the window that ends with `last` signal, without those we know."""
+        versions: Counter[int] = Counter()
+        entry: ChainEntry | None = last
+        for _ in range(self._window):
+            assert entry is not None, "no window is shorter"
+            versions[entry.header.version] += 1
+            entry = entry.parent
+        signals = [each for each in versions.items() if each[0] & _TOP_MASK == _TOP_BITS]
+        if sum(count for _, count in signals) < self._threshold:
+            return frozenset()
+        known = self._known.block_version(entry) if entry is not None else 0
+        return frozenset(
+            bit
+            for bit in _BITS
+            if not known >> bit & 1
+            and sum(count for version, count in signals if version >> bit & 1) >= self._threshold
+        )
 
 
 def _last_of_window(parent: ChainEntry | None, window: int) -> ChainEntry | None:

@@ -70,6 +70,8 @@ class Network:
     bip34_hash: bytes | None = None
     """The block at `bip34_height`: on its chain no coinbase repeats a txid for long, so BIP30 needs no check."""
     version_bits: tuple[VersionBitsDeployment, ...] = ()
+    unknown_rules_height: int = 0
+    """Signals of deployments that are not listed mean something from here on: those before are of buried ones."""
     script_flag_exceptions: Mapping[bytes, int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     """Flags of single blocks that break later rules, by block hash."""
     bip30_exceptions: Mapping[int, bytes] = field(default_factory=lambda: MappingProxyType({}), hash=False)
@@ -171,6 +173,7 @@ MAINNET = Network(
     csv_height=419_328,
     segwit_height=481_824,
     version_bits=_version_bits((1619222400, 1628640000, 709_632), threshold=1815),
+    unknown_rules_height=483_840,
     script_flag_exceptions=MappingProxyType(
         {
             _hash("00000000000002dc756eebf4f49723ed8d30cc28a5f108eb94b1ba88ac4f9c22"): NONE,  # breaks BIP16
@@ -231,6 +234,7 @@ TESTNET3 = Network(
     csv_height=770_112,
     segwit_height=834_624,
     version_bits=_version_bits((1619222400, 1628640000, 0)),
+    unknown_rules_height=836_640,
     script_flag_exceptions=MappingProxyType(
         {_hash("00000000dd30457c001f4095d208cc1296b0eed002427aa599874af7a432b105"): NONE}  # breaks BIP16
     ),

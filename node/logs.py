@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from logging.handlers import RotatingFileHandler
 from math import log2
@@ -239,7 +239,10 @@ def log_start(settings: Settings, version: str, arguments: list[str]) -> None:
 
 
 class TipLog:
-    """Writes a line for every new tip, as Core's UpdateTip does."""
+    """Writes a line for every new tip, as Core's UpdateTip does; `remarks` says what to warn of there."""
+
+    def __init__(self, remarks: Callable[[Entry], Sequence[str]] = lambda entry: ()) -> None:
+        self._remarks = remarks
 
     def __call__(self, event: object) -> None:
         """Receive an event."""
@@ -248,14 +251,16 @@ class TipLog:
 
     def line(self, entry: Entry) -> None:
         """Write the line for `entry`."""
+        remarks = ", ".join(self._remarks(entry))
         log.info(
-            "UpdateTip: new best=%s height=%d version=0x%08x log2_work=%f tx=%d date='%s'",
+            "UpdateTip: new best=%s height=%d version=0x%08x log2_work=%f tx=%d date='%s'%s",
             entry.hash[::-1].hex(),
             entry.height,
             entry.header.version & 0xFFFFFFFF,
             log2(entry.chain_work),
             entry.chain_tx_count,
             time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.time)),
+            f" warning='{remarks}'" if remarks else "",
         )
 
 

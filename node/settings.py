@@ -44,7 +44,7 @@ ALTYN_STYLE: Mapping[str, str] = {
 
 _ACCEPTED_NAMES = """
 addresstype allowignoredconf asmap blocksxor blockversion capturemessages
-changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints deprecatedrpc disablewallet
+changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints disablewallet
 fallbackfee i2pacceptincoming keypool listenonion logips loglevel loglevelalways logsourcelocations maxapsfee
 maxorphantx maxreceivebuffer maxsendbuffer maxsigcachesize mintxfee natpmp paytxfee printpriority
 rpcdoccheck settings spendzeroconfchange stopafterblockimport test torcontrol txconfirmtarget txreconciliation
@@ -288,6 +288,9 @@ class Settings:
         False, "Serve figures for Prometheus under /metrics, without a password", group="RPC", common=True
     )
     eventstream: bool = option(False, "Serve events under /events, without a password", group="RPC", common=True)
+    deprecatedrpc: tuple[str, ...] = option(
+        (), "Answers as they once were: warnings for the last one in place of a list", group="RPC", value_name="name"
+    )
     rpcwhitelist: tuple[str, ...] = option((), "Methods of a user", group="RPC", value_name="user:method,...")
     rpcwhitelistdefault: bool = option(True, "Allow nothing to users without a whitelist if there is one", group="RPC")
 

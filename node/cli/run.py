@@ -154,6 +154,7 @@ async def _serve(settings: Settings, kind: Kind, categories: LogCategories, even
         if kind is Kind.FULL:
             async with FullNode.open(settings, surroundings=surroundings, events=events) as full:
                 full.events.subscribe(SyncProgress(full.chain, clock))
+                full.events.subscribe(TipLog(full.warnings.of_tip))
                 groups = full_groups(full, server.methods, clock, program)
                 server.rest = full_rest(full, server.methods)
                 server.metrics = NodeMetrics(full.chain, full.mempool, full.connections, server.methods)
@@ -163,6 +164,7 @@ async def _serve(settings: Settings, kind: Kind, categories: LogCategories, even
                     await _answer(full, groups, server, ending, lambda: ready(addresses))
         else:
             async with LightNode.open(settings, surroundings=surroundings) as light:
+                light.events.subscribe(TipLog())
                 groups = light_groups(light, server.methods, clock, program)
                 await _answer(light, groups, server, ending, lambda: ready(addresses))
 
@@ -187,7 +189,6 @@ async def _answer(
     node: FullNode | LightNode, groups: list[object], server: RpcServer, ending: _Ending, ready: Callable[[], None]
 ) -> None:
     ending.node = node
-    node.events.subscribe(TipLog())
     settings, commands = node.settings, Commands()
     if settings.alertnotify:
         node.events.subscribe(notify_of_warnings(settings.alertnotify, commands))

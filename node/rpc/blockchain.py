@@ -159,7 +159,7 @@ class BlockMethods(HeaderMethods):
         chain: HeaderView,
         source: BlockSource,
         forms: Forms,
-        warnings: Callable[[], Sequence[str]] = tuple,
+        warnings: Callable[[], Json] = list,
     ) -> None:
         super().__init__(chain)
         self._warnings = warnings
@@ -190,7 +190,7 @@ class BlockMethods(HeaderMethods):
             "initialblockdownload": chain.is_initial_block_download,
             "chainwork": f"{tip.chain_work:064x}",
             **self._storage(),
-            "warnings": list(self._warnings()),
+            "warnings": self._warnings(),
         }
 
     def _storage(self) -> dict[str, Json]:
@@ -258,7 +258,7 @@ class BlockchainMethods(BlockMethods):
         source: BlockSource,
         forms: Forms,
         audit: Audit,
-        warnings: Callable[[], Sequence[str]] = tuple,
+        warnings: Callable[[], Json] = list,
     ) -> None:
         super().__init__(chain, source, forms, warnings)
         self._audit = audit

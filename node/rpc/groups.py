@@ -21,7 +21,7 @@ from altyn.node.rpc.json_forms import Forms
 from altyn.node.rpc.light import LightMethods, PeerGate
 from altyn.node.rpc.mempool import MempoolMethods
 from altyn.node.rpc.messages import MessageMethods
-from altyn.node.rpc.method import Method, MethodTable, declared_methods
+from altyn.node.rpc.method import Json, Method, MethodTable, declared_methods
 from altyn.node.rpc.mining import MiningMethods
 from altyn.node.rpc.network import NetworkMethods, SyncState
 from altyn.node.rpc.proofs import ProofMethods
@@ -88,6 +88,8 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
     forms = Forms(node.network, node.secp)
     index = IndexedTransactions(chain, chain.transactions, node.offload) if chain.transactions else None
 
+    warnings = _shown(node.warnings.current, node.settings)
+
     def sync_state(peer_id: int) -> SyncState:
         follow, gossip = node.sync.follow, node.sync.gossip
         headers, common = follow.synced(peer_id)
@@ -118,7 +120,7 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
             blocks,
             forms,
             partial(audit, chain, node.writer, node.offload, node.secp),
-            node.warnings.current,
+            warnings,
         ),
         StatisticsMethods(chain, blocks, node.offload),
         ProofMethods(chain, blocks, index),
@@ -137,7 +139,7 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
         DescriptorMethods(forms, node.secp),
         PsbtMethods(forms, node.secp, node.offload, index, find_transaction, find_outputs),
         MessageMethods(node.network, node.secp),
-        MiningMethods(chain, mempool, node.templates, lambda: len(node.connections.peers), node.warnings.current),
+        MiningMethods(chain, mempool, node.templates, lambda: len(node.connections.peers), warnings),
         GenerateMethods(mempool, node.templates, node.miner, node.secp),
         _network_methods(
             node.connections,
@@ -145,7 +147,7 @@ def full_groups(node: FullNode, methods: MethodTable, clock: MockableClock, prog
             node.settings,
             node.local_addresses,
             node.sync.clocks,
-            node.warnings.current,
+            warnings=warnings,
         ),
         BanMethods(node.connections, node.clock, node.settings.bantime),
         _wire_methods(node.connections, node.settings, node.upload, node.clock),
@@ -166,11 +168,12 @@ def light_groups(node: LightNode, methods: MethodTable, clock: MockableClock, pr
     """Return what a light node answers; `program` is what runs it."""
     blocks = PeerBlocks(node)
     forms = Forms(node.network, secp256k1.load(node.settings.secp256k1))
+    warnings = _shown(list, node.settings)
     return [
-        BlockMethods(node.chain, blocks, forms),
+        BlockMethods(node.chain, blocks, forms, warnings),
         SendMethods(PeerGate(node)),
         LightMethods(node, blocks),
-        _network_methods(node.connections, lambda peer_id: SyncState(), node.settings),
+        _network_methods(node.connections, lambda peer_id: SyncState(), node.settings, warnings=warnings),
         BanMethods(node.connections, node.clock, node.settings.bantime),
         _wire_methods(
             node.connections, node.settings, UploadTarget(0, lambda: node.connections.total_bytes_sent, 0.0), node.clock
@@ -179,13 +182,21 @@ def light_groups(node: LightNode, methods: MethodTable, clock: MockableClock, pr
     ]
 
 
+def _shown(current: Callable[[], Sequence[str]], settings: Settings) -> Callable[[], Json]:
+    """Return what gives the warnings as methods show them: a list, or with -deprecatedrpc=warnings only the last."""
+    if "warnings" in settings.deprecatedrpc:
+        return lambda: next(reversed(current()), "")
+    return lambda: list(current())
+
+
 def _network_methods(
     connections: Connections,
     sync_state: Callable[[int], SyncState],
     settings: Settings,
     local_addresses: LocalAddresses | None = None,
     clocks: TimeOffsets | None = None,
-    warnings: Callable[[], Sequence[str]] = tuple,
+    *,
+    warnings: Callable[[], Json],
 ) -> NetworkMethods:
     return NetworkMethods(
         connections,

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated
 
 from altyn.consensus.block import Block, Header
@@ -53,7 +53,7 @@ class MiningMethods:
         mempool: Mempool,
         templates: ChainTemplates,
         connection_count: Callable[[], int],
-        warnings: Callable[[], Sequence[str]] = tuple,
+        warnings: Callable[[], Json] = list,
     ) -> None:
         self._chain = chain
         self._mempool = mempool
@@ -83,7 +83,7 @@ class MiningMethods:
         }
         if network.signet_challenge is not None:
             form["signet_challenge"] = network.signet_challenge.hex()
-        return form | {"warnings": list(self._warnings())}
+        return form | {"warnings": self._warnings()}
 
     @method("Mining", result="x    (numeric) Hashes per second estimated")
     def getnetworkhashps(

@@ -1,6 +1,6 @@
 """Methods about peers."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -60,7 +60,7 @@ class NetworkMethods:
         *,
         local_addresses: LocalAddresses | None,
         clocks: TimeOffsets,
-        warnings: Callable[[], Sequence[str]],
+        warnings: Callable[[], Json],
         reachable: Collection[str],
         proxies: Proxies,
         default_port: int,
@@ -109,7 +109,7 @@ class NetworkMethods:
                 {"address": address.text, "port": address.port, "score": score}
                 for address, score in self._local_addresses.items()
             ],
-            "warnings": list(self._warnings()),
+            "warnings": self._warnings(),
         }
 
     def _network(self, name: str) -> Json:

@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 from ancestors import Ancestor, entry, line
 
-from altyn.consensus.deployments import BURIED, State, VersionBits, activation_height, is_active, script_flags
+from altyn.consensus.deployments import (
+    BURIED,
+    State,
+    UnknownBits,
+    UnknownRules,
+    VersionBits,
+    activation_height,
+    is_active,
+    script_flags,
+)
 from altyn.consensus.networks import (
     MAINNET,
     NO_TIMEOUT,
@@ -218,3 +227,54 @@ def test_regtest_signals_its_test_deployment_from_the_second_window() -> None:
     tip = line(144)
     assert bits.block_version(tip.ancestor(142)) == 0x20000000
     assert bits.block_version(tip) == 0x30000000
+
+
+def unknown(tip: Ancestor, *, known: VersionBitsDeployment = FORK, **changes: int) -> list[UnknownRules]:
+    """What is found at the end of each window up to `tip`, asked for in an order in which nothing is remembered."""
+    network = replace(REGTEST, version_bits=(known,), **changes)  # type: ignore[arg-type]
+    ends = range(known.window - 1, tip.height + 1, known.window)
+    return [UnknownBits(network).rules(tip.ancestor(height)) for height in ends]
+
+
+NOTHING = UnknownRules()
+LOCKED_IN, ACTIVE = UnknownRules(locked_in=frozenset([5])), UnknownRules(active=frozenset([5]))
+ODD = 0x20000020
+
+
+def test_a_bit_that_nobody_asked_for_is_locked_in_after_a_window_and_active_for_good_after_another() -> None:
+    tip = line(20, line(10, line(10), version=ODD))
+    assert unknown(tip) == [NOTHING, LOCKED_IN, ACTIVE, ACTIVE]
+    assert UnknownBits(replace(REGTEST, version_bits=(FORK,))).rules(tip.ancestor(18)) == NOTHING
+    bits = UnknownBits(replace(REGTEST, version_bits=(FORK,)))
+    assert [bits.rules(tip.ancestor(height)) for height in (39, 30, 29, 28, 19)] == [ACTIVE] * 3 + [LOCKED_IN] * 2
+
+
+def test_what_is_signalled_in_the_first_window_counts_for_nothing() -> None:
+    assert unknown(line(20, line(10, version=ODD))) == [NOTHING] * 3
+
+
+@pytest.mark.parametrize(("signalling", "expected"), [(7, NOTHING), (8, LOCKED_IN)])
+def test_as_many_blocks_must_signal_a_bit_as_for_a_known_deployment(signalling: int, expected: UnknownRules) -> None:
+    mixed = line(10 - signalling, line(signalling, line(10), version=ODD))
+    assert unknown(mixed)[1] == expected
+
+
+@pytest.mark.parametrize("version", [0x20, 0x40000020, -0x20000000 | 0x20])
+def test_versions_without_the_top_bits_signal_nothing(version: int) -> None:
+    assert unknown(line(10, line(10), version=version))[1] == NOTHING
+
+
+def test_a_bit_of_a_deployment_is_known_while_that_is_asked_for_and_no_longer() -> None:
+    fork = replace(FORK, bit=5)
+    tip = line(40, line(10), version=ODD)
+    assert unknown(tip, known=fork) == [NOTHING, NOTHING, NOTHING, LOCKED_IN, ACTIVE]
+
+
+def test_signals_before_the_height_from_which_they_mean_something_are_of_buried_deployments() -> None:
+    tip = line(20, line(10), version=ODD)
+    assert unknown(tip, unknown_rules_height=20) == [NOTHING, NOTHING, LOCKED_IN]
+    assert unknown(tip, unknown_rules_height=11)[1:] == [NOTHING, LOCKED_IN]
+
+
+def test_a_network_without_deployments_has_no_unknown_ones() -> None:
+    assert UnknownBits(replace(REGTEST, version_bits=())).rules(line(30, version=ODD)) == NOTHING
