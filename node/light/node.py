@@ -65,6 +65,7 @@ class LightNode:
             self.filters,
             clock,
             offload,
+            surroundings.random,
             remove_node=self._forget_node,
             beat=beat,
         )
