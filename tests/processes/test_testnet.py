@@ -143,20 +143,6 @@ def test_a_killed_node_is_brought_back_by_up(home: Path) -> None:
     done("destroy", "--yes")
 
 
-def test_ctrl_c_while_the_program_is_being_loaded_ends_it_without_a_word(home: Path) -> None:
-    (home / "click.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
-    assert " -m altyn.node.cli testnet prove " in (Path(__file__).parents[2] / "scripts" / "testnet").read_text()
-    ended = subprocess.run(
-        [sys.executable, "-m", "altyn.node.cli", "testnet", "prove"],
-        env={**os.environ, "PYTHONPATH": str(home)},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
-
-
 def test_what_is_not_there_is_said_in_one_line(home: Path) -> None:
     finished = subprocess.run(command("status", "--name", "nowhere"), capture_output=True, text=True, check=False)
     assert finished.returncode == 1
