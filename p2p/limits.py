@@ -29,9 +29,9 @@ READ_AHEAD = 5_000_000
 """Bytes read from a peer before they are handled (Core: -maxreceivebuffer)."""
 MESSAGES_AT_ONCE = 32
 """Messages of one peer handled before others get a turn, however many it sent."""
-READ_AT_ONCE = 16_000
+READ_AT_ONCE = 32_000
 """Bytes of messages parsed before others get a turn: milliseconds at worst. A larger message goes to a thread."""
-MAX_UNSETTLED = 16
+MAX_UNSETTLED = 64
 """Messages of one peer being worked on behind its back (`Settlement`)."""
 MAX_UNSETTLED_BYTES = 8_000_000
 MAX_UNSETTLED_BYTES_OF_ALL = 16_000_000

@@ -10,6 +10,8 @@ from altyn.node.sync.compact import PartialBlock
 from altyn.node.sync.headers import PeerChain
 
 MAX_BLOCKS_IN_TRANSIT_PER_PEER = 16
+_REFILL = MAX_BLOCKS_IN_TRANSIT_PER_PEER // 2
+"""Blocks in transit at which more are asked for: in one message, so that they come together, and are taken in so."""
 BLOCK_DOWNLOAD_WINDOW = 1024
 """How far beyond the last block in common blocks are asked for, so that the disk order stays close to the chain's."""
 STALLING_TIMEOUT = 2.0
@@ -172,9 +174,9 @@ class BlockDownload:
         When it can have none because another peer holds back the window, that one counts as stalling from now on.
         """
         peer = self._peers[peer_id]
-        room = MAX_BLOCKS_IN_TRANSIT_PER_PEER - len(peer.in_flight)
-        if room <= 0:
+        if len(peer.in_flight) > _REFILL:
             return []
+        room = MAX_BLOCKS_IN_TRANSIT_PER_PEER - len(peer.in_flight)
         chosen, staller = self._next_blocks(peer_id, peer, room)
         chosen += self._next_below(peer, room - len(chosen))
         for entry in chosen:

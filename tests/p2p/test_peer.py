@@ -21,7 +21,7 @@ from altyn.p2p.clock import SystemClock
 from altyn.p2p.errors import Disconnect, Misbehaving
 from altyn.p2p.framing.v1 import V1Framing
 from altyn.p2p.kinds import Permission
-from altyn.p2p.limits import MAX_UNSETTLED_BYTES_OF_ALL, MESSAGES_AT_ONCE, READ_AT_ONCE
+from altyn.p2p.limits import MAX_UNSETTLED, MAX_UNSETTLED_BYTES_OF_ALL, MESSAGES_AT_ONCE, READ_AT_ONCE
 from altyn.p2p.messages import MESSAGES, FeeFilter, GetAddr, Headers, Message, Ping, Pong, Verack
 from altyn.p2p.peer import OTHER, Peer, PeerSettings, Settlement
 from altyn.p2p.permissions import Whitelisted
@@ -355,12 +355,12 @@ async def test_the_pipeline_is_bounded_in_number() -> None:
     async with node(work) as one:
         caller = await one.call()
         await caller.handshake()
-        await caller.send(*[Headers(())] * 40)
+        await caller.send(*[Headers(())] * (MAX_UNSETTLED + 24))
         await asyncio.sleep(60)
-        assert len(work.open) == 16
+        assert len(work.open) == MAX_UNSETTLED
         work.open[3].set_result(None)
         await asyncio.sleep(60)
-        assert len(work.open) == 17
+        assert len(work.open) == MAX_UNSETTLED + 1
 
 
 async def test_the_pipeline_is_bounded_in_bytes() -> None:

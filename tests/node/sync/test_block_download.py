@@ -74,8 +74,17 @@ def test_a_peer_owes_at_most_sixteen_blocks(view: View, download: BlockDownload)
     add_peer(download, 1, entries[-1])
     assert len(download.choose(1, NOW)) == MAX_BLOCKS_IN_TRANSIT_PER_PEER
     assert download.choose(1, NOW) == []
-    assert download.arrived(1, entries[0].hash, NOW)
-    assert download.choose(1, NOW) == [entries[16]]
+
+
+def test_more_is_asked_for_in_one_go_when_half_of_it_has_come(view: View, download: BlockDownload) -> None:
+    entries = grow(view.tree, view.tip, 40)
+    add_peer(download, 1, entries[-1])
+    first = download.choose(1, NOW)
+    for entry in first[:7]:
+        assert download.arrived(1, entry.hash, NOW)
+    assert download.choose(1, NOW) == []
+    download.arrived(1, first[7].hash, NOW)
+    assert download.choose(1, NOW) == entries[16:24]
 
 
 def test_a_block_that_has_arrived_is_not_asked_again_until_it_is_judged(view: View, download: BlockDownload) -> None:
