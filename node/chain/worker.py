@@ -15,6 +15,7 @@ from altyn.consensus.script.errors import ScriptError, ScriptErrorCode
 from altyn.consensus.script.sighash import SighashCache
 from altyn.consensus.secp256k1 import Secp256k1, load
 from altyn.consensus.transaction import Transaction, TxOut
+from altyn.node.interpreter import tune_interpreter
 
 LENGTH = struct.Struct("<I")
 VERDICT = struct.Struct("<iH")
@@ -68,6 +69,7 @@ def decode_verdict(data: bytes) -> Verdict:
 
 
 def main() -> None:
+    tune_interpreter()
     secp = load(sys.argv[1])
     asked, answers = sys.stdin.buffer, sys.stdout.buffer
     while len(head := asked.read(LENGTH.size)) == LENGTH.size:

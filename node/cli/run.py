@@ -17,7 +17,8 @@ from altyn.node.cli.bars import bars_on_terminal
 from altyn.node.events import Events
 from altyn.node.files_limit import raise_files_limit
 from altyn.node.full import FullNode
-from altyn.node.lifetime import NodeError, background, real_surroundings, tune_interpreter, worker_threads
+from altyn.node.interpreter import tune_interpreter
+from altyn.node.lifetime import NodeError, background, real_surroundings, worker_threads
 from altyn.node.light.node import LightNode
 from altyn.node.logs import LogCategories, TipLog, log_start, logging_to
 from altyn.node.notify import Commands, notify_of_blocks, notify_of_warnings

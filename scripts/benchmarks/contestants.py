@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,24 +24,18 @@ from altyn.node.chain.import_file import import_file
 from altyn.node.chain.stores import Stores
 from altyn.node.chain.verify import in_processes
 from altyn.node.full import FullNode
-from altyn.node.lifetime import background, real_surroundings, script_checkers, tune_interpreter, worker_threads
+from altyn.node.interpreter import tune_interpreter
+from altyn.node.lifetime import background, real_surroundings, script_checkers, worker_threads
 from altyn.node.load_settings import load as load_settings
-from altyn.node.logs import LogCategories
-from altyn.node.rpc.control import Program
-from altyn.node.rpc.groups import full_groups
-from altyn.node.rpc.json_text import dump_in_pieces
-from altyn.node.rpc.method import MethodTable
 from altyn.node.storage.folder import DataFolder
 from altyn.node.writer import Writer
-from altyn.p2p.clock import SystemClock
 
 HAS_KERNEL = importlib.util.find_spec("pbk") is not None
 """libbitcoinkernel is not there for every system."""
 _PROGRAM = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import contestants; contestants.main()"
+Beside = Coroutine[Any, Any, None]
 _LIMIT = 3600.0
 """Seconds until a contestant counts as stuck."""
-_PAUSE = 0.02
-"""Seconds between two large answers."""
 _TICK = 0.005
 """Seconds between two looks at the event loop."""
 
@@ -147,23 +141,12 @@ async def from_file(path: Path, folder: Path) -> None:
     report(watchdog)
 
 
-async def _ask(node: FullNode) -> None:
-    """Have large answers made, one after the other, as the RPC server makes them."""
-    methods = MethodTable()
-    for group in full_groups(node, methods, SystemClock(), Program(lambda _: None, LogCategories(), Path())):
-        methods.add(group)
-    while True:
-        await asyncio.sleep(_PAUSE)
-        await dump_in_pieces(await methods.call("getblock", [node.chain.tip.hash[::-1].hex(), 2]))
-        await dump_in_pieces(await methods.call("getblock", [node.chain.tip.hash[::-1].hex(), 0]))
-
-
-async def from_peer(port: int, height: int, folder: Path, *, asked: bool = False) -> None:
-    """Have an Altyn node fetch the chain from one on this machine, `asked` for large answers meanwhile."""
+async def from_peer(port: int, height: int, folder: Path, *beside: Callable[[FullNode], Beside]) -> None:
+    """Have an Altyn node fetch the chain from one on this machine, with something to do `beside` it."""
     watchdog = _Watchdog()
     options = [f"-connect=127.0.0.1:{port}", "-listen=0", f"-stopatheight={height}"]
     settings = load_settings(["-regtest", f"-datadir={folder}", *options])
-    async with FullNode.open(settings) as node, background(watchdog.run(), *([_ask(node)] if asked else [])):
+    async with FullNode.open(settings) as node, background(watchdog.run(), *(each(node) for each in beside)):
         await node.run()
     report(watchdog)
 
@@ -178,7 +161,7 @@ async def serve(port: int, folder: Path) -> None:
 
 def kernel(path: Path, workers: int, folder: Path) -> None:
     """Have libbitcoinkernel import a block file with worker threads beside its own."""
-    pbk: Any = importlib.import_module("pbk")  # here, for the others shall not pay for it
+    pbk: Any = importlib.import_module("pbk")  # here, as the asker below
     pbk.disable_log_category(pbk.LogCategory.ALL)
     options = pbk.ChainstateManagerOptions(pbk.make_context(pbk.ChainType.REGTEST), str(folder), str(folder / "blocks"))
     options.set_worker_threads_num(workers)
@@ -199,7 +182,8 @@ def main() -> None:
         case "peer":
             asyncio.run(from_peer(int(arguments[0]), int(arguments[1]), folder))
         case "asked":
-            asyncio.run(from_peer(int(arguments[0]), int(arguments[1]), folder, asked=True))
+            ask = importlib.import_module("asker").ask  # here, for the others shall not pay for it
+            asyncio.run(from_peer(int(arguments[0]), int(arguments[1]), folder, ask))
         case "serve":
             asyncio.run(serve(int(arguments[0]), folder))
         case "kernel":
