@@ -48,6 +48,10 @@ class ScriptCache:
         """`salt` is 32 random bytes."""
         self._passed = Remembered(salt, max_bytes)
 
+    def __bool__(self) -> bool:
+        """Whether anything is known to pass."""
+        return bool(len(self._passed))
+
     def has_passed(self, wtxid: bytes, flags: int) -> bool:
         """Tell whether all inputs are known to pass. Spent outputs are named by hash, so that the wtxid says all."""
         return self._key(wtxid, flags) in self._passed

@@ -110,7 +110,7 @@ class ScriptVerifier:
 
     def search(self, checks: Sequence[ScriptCheck]) -> Search:
         """Prepare to look for the first check that fails, on any thread; `run` it."""
-        if self.cache is not None:
+        if self.cache:
             checks = _unknown(checks, self.cache)
         return Search(checks, self._secp, self._workers.count if self._workers is not None else 0)
 

@@ -30,9 +30,10 @@ class ChainFollower:
 
     def block_connected(self, entry: Entry, block: Block, spent: Sequence[Sequence[Coin]]) -> None:
         """Take out what the block confirms or makes impossible."""
-        for tx in block.transactions:
-            if self._waiting.pop(tx.txid, None) is not None:
-                self._waiting_bytes -= memory_of(tx)
+        if self._waiting:
+            for tx in block.transactions:
+                if self._waiting.pop(tx.txid, None) is not None:
+                    self._waiting_bytes -= memory_of(tx)
         self._mempool.remove_for_block(block.transactions)
 
     def block_disconnected(self, entry: Entry, block: Block) -> None:

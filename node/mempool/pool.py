@@ -328,8 +328,15 @@ class Mempool:
 
     def remove_for_block(self, transactions: Sequence[Transaction]) -> None:
         """Take out what a block confirms, then what spends the same outputs otherwise, with its descendants."""
-        for tx in transactions:
-            self._deltas.pop(tx.txid, None)
+        if self._deltas:
+            for tx in transactions:
+                self._deltas.pop(tx.txid, None)
+        if self._entries:
+            self._remove_confirmed(transactions)
+        self._rolling_since = int(self.clock.now())
+        self._block_since_bump = True
+
+    def _remove_confirmed(self, transactions: Sequence[Transaction]) -> None:
         self.remove([tx.txid for tx in transactions], RemovalReason.BLOCK)
         conflicts = {
             spender.txid
@@ -339,8 +346,6 @@ class Mempool:
         }
         if conflicts:
             self.remove_with_descendants(conflicts, RemovalReason.CONFLICT)
-        self._rolling_since = int(self.clock.now())
-        self._block_since_bump = True
 
     def remove_spenders(self, tx: Transaction, reason: RemovalReason) -> None:
         """Take out all that depends on outputs of `tx`, which itself need not be here."""
