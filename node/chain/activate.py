@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 _PREPARED_AT_ONCE = 16
 """Blocks that a thread prepares before the chain looks what else there is to do."""
-_LONGEST_RUN = 0.5
+_LONGEST_RUN = 2.0
 """Seconds for which blocks that arrive are taken up before others of the writer's jobs, and listeners, get a turn."""
 
 
