@@ -40,7 +40,7 @@ from altyn.node.mining.search import load_backend
 from altyn.node.mining.select import Room
 from altyn.node.mining.source import ChainTemplates
 from altyn.node.peer_memory import PeerMemory
-from altyn.node.settings import Settings, split_address
+from altyn.node.settings import Settings, read_endpoint
 from altyn.node.storage.blocks import MAX_FILE_SIZE, SMALL_FILE_SIZE
 from altyn.node.storage.folder import DataFolder
 from altyn.node.sync.addresses import AddressGossip
@@ -421,7 +421,7 @@ def outbound_settings(settings: Settings, services: int) -> OutboundSettings:
         dns_seeds=network.dns_seeds if settings.asks_dns else (),
         force_dns=settings.forcednsseed,
         fixed_seeds=settings.fixedseeds,
-        seed_nodes=tuple(Endpoint(*split_address(text, network.port)) for text in settings.seednode),
+        seed_nodes=tuple(read_endpoint("seednode", text, network.port) for text in settings.seednode),
         names_by_proxy=settings.proxies.ip is not None,
     )
 
@@ -451,9 +451,9 @@ async def listen(connections: Connections, settings: Settings) -> None:
 def dial(connections: Connections, settings: Settings) -> None:
     """Have connections kept to the peers that the settings name."""
     for text in settings.outgoing or ():
-        connections.add_node(*split_address(text, settings.network.port))
+        connections.add_node(*read_endpoint("connect", text, settings.network.port))
     for text in settings.addnode:
-        connections.add_node(*split_address(text, settings.network.port), name=text)
+        connections.add_node(*read_endpoint("addnode", text, settings.network.port), name=text)
 
 
 def _log_checkpoint(name: str) -> None:

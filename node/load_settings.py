@@ -7,7 +7,7 @@ from pathlib import Path
 
 from altyn.consensus.networks import NETWORKS, Network, custom_signet
 from altyn.node.options import ConfigFile, Layer, Option, SettingsError, choose, read_arguments, read_environment
-from altyn.node.settings import ACCEPTED, CORE_STYLE, OPTIONS, Settings, split_address
+from altyn.node.settings import ACCEPTED, CORE_STYLE, OPTIONS, Settings, read_endpoint
 from altyn.node.version import user_agent
 from altyn.p2p.limits import MAX_USER_AGENT_LENGTH
 
@@ -161,8 +161,8 @@ def _finish(raw: Settings) -> Settings:
         "rpcport": raw.rpcport or network.rpc_port,
     }
     for name, texts in (("onion", [raw.onion]), ("proxy", [raw.proxy]), ("rpcbind", raw.rpcbind)):
-        for text in texts:
-            _refuse_bad_port(name, text)
+        for text in filter(None, texts):
+            read_endpoint(name, text, 1)
     if "listen" in raw.given and not raw.listen and (raw.bind or raw.whitebind):
         raise SettingsError("Cannot set -bind or -whitebind together with -listen=0")
     if "listen" not in raw.given:  # binding asks for it, connecting to chosen peers only speaks against it
@@ -197,13 +197,6 @@ def _finish(raw: Settings) -> Settings:
     if raw.forcednsseed and not settings.asks_dns:
         raise SettingsError("Cannot set -forcednsseed to true when setting -dnsseed to false.")
     return settings
-
-
-def _refuse_bad_port(name: str, text: str) -> None:
-    try:
-        split_address(text, 0)
-    except SettingsError:
-        raise SettingsError(f"Invalid port specified in -{name}: '{text}'") from None
 
 
 def _check_prune(raw: Settings) -> None:

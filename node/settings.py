@@ -11,7 +11,6 @@ from pathlib import Path
 
 from altyn.consensus.networks import REGTEST, Network
 from altyn.node.options import (
-    MAXIMUM_PORT,
     Option,
     SettingsError,
     declared_options,
@@ -452,7 +451,7 @@ class Settings:
         """Hosts and ports of the RPC server: this machine only, unless rpcallowip admits others (Core)."""
         if not (self.rpcallowip and self.rpcbind):
             return ("127.0.0.1", self.rpcport), ("::1", self.rpcport)
-        return tuple(split_address(text, self.rpcport) for text in self.rpcbind)
+        return tuple(read_endpoint("rpcbind", text, self.rpcport) for text in self.rpcbind)
 
     @property
     def publications(self) -> tuple[tuple[str, str, int], ...]:
@@ -490,18 +489,12 @@ def _door(text: str, port: int) -> Door:
     address, _, tag = text.partition("=")
     if tag not in {"", "onion"}:
         raise SettingsError(f"Cannot resolve -bind address: '{text}'")
-    return Door(Endpoint(*split_address(address, port)), onion=tag == "onion")
+    return Door(read_endpoint("bind", address, port), onion=tag == "onion")
 
 
-def split_address(text: str, default_port: int) -> tuple[str, int]:
-    """Split `host`, `host:port`, `[v6]:port` or a bare IPv6 address. Raises SettingsError for a bad port."""
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":")
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    else:
-        host, port = text, ""
-    if port and not (port.isdecimal() and 1 <= int(port) <= MAXIMUM_PORT):
-        raise SettingsError(f"Invalid port in '{text}'")
-    return host, int(port) if port else default_port
+def read_endpoint(option: str, text: str, default_port: int) -> Endpoint:
+    """Read the address that `option` gives. Raises SettingsError."""
+    try:
+        return Endpoint.parse(text, default_port)
+    except ValueError:
+        raise SettingsError(f"Invalid port specified in -{option}: '{text}'") from None

@@ -312,13 +312,15 @@ class Peer:
         while data := await self._transport.read():
             self.stats.bytes_received += len(data)
             self.stats.last_receive = self._clock.now()
-            frames = self._framing.feed(data)
+            self._put_into_inbox(data)
             if not self._can_send.is_set():
                 await self._agree_on_keys()
-            for frame in frames:
-                self._inbox.put(frame)
             await self._inbox.room()
         self._inbox.put(None)
+
+    def _put_into_inbox(self, data: bytes) -> None:
+        for frame in self._framing.feed(data):
+            self._inbox.put(frame)
 
     async def _empty_inbox(self, tasks: asyncio.TaskGroup) -> None:
         messages = size = 0  # since others last had a turn
@@ -334,6 +336,7 @@ class Peer:
             except Misbehaving as fault:
                 if not self._forgives(fault):
                     raise
+            del frame  # a large one is not to lie in memory while we wait for the next
         await self._settled()
         raise Disconnect("socket closed")
 

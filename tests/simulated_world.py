@@ -6,7 +6,7 @@ from builders import Drawing
 from scripted_node import ScriptedNode
 
 from altyn.consensus.block import Block
-from altyn.node.testnet.simulation import SimulatedNetwork, SimulatedNode
+from altyn.node.testnet.simulation import SimulatedLight, SimulatedNetwork, SimulatedNode
 from altyn.p2p.kinds import PeerKind
 from altyn.p2p.messages import Message
 
@@ -28,7 +28,7 @@ class World:
         await self._stack.enter_async_context(script.serve(surroundings, call=node.host))
         await self.until(lambda: bool(script.peers))
 
-    async def be_called(self, node: SimulatedNode, script: ScriptedNode) -> None:
+    async def be_called(self, node: SimulatedNode | SimulatedLight, script: ScriptedNode) -> None:
         """Have a node open an automatic outbound connection to a scripted peer."""
         self._hosts += 1
         host = f"10.9.0.{self._hosts}"

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from altyn.node.cli.dashboards import MOST_DETAIL, PEERS_HELP, peers_text, state_text
 from altyn.node.cli.output import ArgumentError, named_arguments, positional_arguments, result_text, show
 from altyn.node.load_settings import load
 from altyn.node.options import SettingsError, choose, declared_options, option, read_arguments
 from altyn.node.rpc.amounts import JsonNumber
 from altyn.node.rpc.client import RpcClient, RpcFailure, Unauthorized, Unreachable
 from altyn.node.rpc.errors import IN_WARMUP
-from altyn.node.settings import ACCEPTED, OPTIONS, Settings, split_address
+from altyn.node.settings import ACCEPTED, OPTIONS, Settings
 from altyn.node.version import VERSION
+from altyn.p2p.addresses import Endpoint
 
 _POLL = 0.1
 _HELP = {"-?", "-h", "-help", "--help"}
@@ -37,18 +39,30 @@ class ClientOptions:
     named: bool = option(False, "Pass named instead of positional arguments", group="Client")
     stdin: bool = option(False, "Read further arguments from standard input, one a line", group="Client")
     stdinrpcpass: bool = option(False, "Read the password from standard input", group="Client")
+    stdinwalletpassphrase: bool = option(False, "Read the wallet's passphrase from standard input", group="Client")
     rpcwallet: str = option("", "Call methods for this wallet (of bitcoind)", group="Client", value_name="name")
     getinfo: bool = option(False, "Show the state of the node", group="Client")
-    netinfo: bool = option(False, "Refused: getpeerinfo and getnetworkinfo say more", group="Client")
+    netinfo: bool = option(False, "Show the peers, in detail up to level 4 (0), or help", group="Client")
     addrinfo: bool = option(False, "Count the addresses known to the node, by network", group="Client")
     generate: bool = option(
         False, "Mine blocks for a new address of the node's wallet: how many (1), and most tries", group="Client"
     )
-    color: str = option("auto", "Accepted; nothing is coloured", group="Client", value_name="when")
+    color: str = option(
+        "auto", "Colour -getinfo: always, auto (on a terminal), never", group="Client", value_name="when"
+    )
 
 
 CLIENT_OPTIONS = declared_options(ClientOptions)
 _KNOWN = frozenset(CLIENT_OPTIONS) | frozenset(OPTIONS) | ACCEPTED
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one command line asks for: options of client and node, and the words after them."""
+
+    options: ClientOptions
+    settings: Settings
+    words: Sequence[str]
 
 
 class CliError(Exception):
@@ -99,28 +113,43 @@ def call(options: Sequence[str], command: Sequence[str]) -> Any:
     for_node = [word for word in options if not _is_client_option(word)]
     settings = load(for_node, environ=os.environ)
     if client_options.stdinrpcpass:
-        password = getpass.getpass("RPC password> ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-        settings = dataclasses.replace(settings, rpcpassword=password)
+        settings = dataclasses.replace(settings, rpcpassword=_secret("stdinrpcpass", "RPC password> "))
     words = list(command)
+    if client_options.stdinwalletpassphrase:
+        if not (words and words[0].startswith("walletpassphrase")):
+            text = "error: -stdinwalletpassphrase is only applicable for walletpassphrase(change)"
+            raise CliError(text)
+        words.insert(1, _secret("stdinwalletpassphrase", "Wallet passphrase> "))
     if client_options.stdin:
         words += sys.stdin.read().splitlines()
     special = [name for name in _SPECIAL if getattr(client_options, name)]
     if len(special) > 1:
         raise CliError(f"error: Only one of {', '.join('-' + name for name in special)} may be specified.")
+    request = Request(client_options, settings, words)
     if special:
-        return _with_patience(client_options, settings, lambda client: _call_special(client, special[0], words))
+        return _with_patience(request, lambda client: _call_special(client, special[0], request))
     if not words:
         raise CliError("error: too few parameters (need at least command)")
     method, *given = words
     params: Any = named_arguments(method, given) if client_options.named else positional_arguments(method, given)
-    return _with_patience(client_options, settings, lambda client: client.call(method, params))
+    return _with_patience(request, lambda client: client.call(method, params))
 
 
-def _call_special(client: RpcClient, name: str, words: Sequence[str]) -> Any:
+def _secret(option: str, prompt: str) -> str:
+    """Read a line of standard input that is not to be shown. Raises CliError."""
+    if sys.stdin.isatty():
+        return getpass.getpass(prompt)
+    line = sys.stdin.readline()
+    if not line:
+        raise CliError(f"error: -{option} specified but failed to read from standard input")
+    return line.rstrip("\n")
+
+
+def _call_special(client: RpcClient, name: str, request: Request) -> Any:
     """Do what a flag in place of a method asks for."""
-    if words and name != "generate":
+    if request.words and name not in {"generate", "netinfo"}:
         raise CliError(f"error: -{name} takes no arguments")
-    return _SPECIAL[name](client, words)
+    return _SPECIAL[name](client, request)
 
 
 def _is_client_option(word: str) -> bool:
@@ -128,9 +157,11 @@ def _is_client_option(word: str) -> bool:
     return name in CLIENT_OPTIONS or name.removeprefix("no") in CLIENT_OPTIONS
 
 
-def _with_patience(options: ClientOptions, settings: Settings, action: Any) -> Any:
+def _with_patience(request: Request, action: Callable[[RpcClient], Any]) -> Any:
     """Do it with a client; with -rpcwait again and again until the node is there."""
-    client = make_client(options, settings)
+    options = request.options
+    server = _server(request)
+    client = _client(request, server, options.rpcwallet)
     deadline = time.monotonic() + options.rpcwaittimeout if options.rpcwaittimeout else float("inf")
     while True:
         try:
@@ -139,7 +170,7 @@ def _with_patience(options: ClientOptions, settings: Settings, action: Any) -> A
             raise CliError("error: Authorization failed: Incorrect rpcuser or rpcpassword") from None
         except Unreachable as error:
             if not options.rpcwait or time.monotonic() > deadline:
-                raise CliError(_unreachable_text(options, settings)) from error
+                raise CliError(_unreachable_text(request.settings, server)) from error
         except RpcFailure as error:
             if not (options.rpcwait and error.code == IN_WARMUP) or time.monotonic() > deadline:
                 raise CliError(
@@ -148,25 +179,35 @@ def _with_patience(options: ClientOptions, settings: Settings, action: Any) -> A
         time.sleep(_POLL)
 
 
-def make_client(options: ClientOptions, settings: Settings) -> RpcClient:
-    """Return a client of the node that the options and settings name. Raises CliError."""
-    host, port = split_address(options.rpcconnect, settings.rpcport)
-    host = f"[{host}]" if ":" in host else host
-    user = f"{quote(settings.rpcuser, '')}:{quote(settings.rpcpassword, '')}@" if settings.rpcpassword else ""
-    url = f"http://{user}{host}:{port}" + (f"/wallet/{quote(options.rpcwallet, '')}" if options.rpcwallet else "")
-    cookie = None if settings.rpcpassword else settings.path(settings.rpccookiefile)
+def _server(request: Request) -> Endpoint:
+    """Return where the node answers: a port by itself wins over that of -rpcconnect. Raises CliError."""
+    text, port = request.options.rpcconnect, request.settings.rpcport
     try:
-        return RpcClient(
-            url, cookie_file=cookie, timeout=float(options.rpcclienttimeout or 10**6), parse_float=JsonNumber
-        )
+        endpoint = Endpoint.parse(text, port)
+    except ValueError:
+        raise CliError(f"error: Invalid port provided in -rpcconnect: {text}") from None
+    if endpoint.port != port and "rpcport" in request.settings.given:
+        print(f"Warning: Port specified in both -rpcconnect and -rpcport. Using -rpcport {port}", file=sys.stderr)
+        return endpoint._replace(port=port)
+    return endpoint
+
+
+def _client(request: Request, server: Endpoint, wallet: str) -> RpcClient:
+    """Return a client of the node, or of one of its wallets."""
+    settings = request.settings
+    user = f"{quote(settings.rpcuser, '')}:{quote(settings.rpcpassword, '')}@" if settings.rpcpassword else ""
+    url = f"http://{user}{server}" + (f"/wallet/{quote(wallet, '')}" if wallet else "")
+    cookie = None if settings.rpcpassword else settings.path(settings.rpccookiefile)
+    timeout = float(request.options.rpcclienttimeout or 10**6)
+    try:
+        return RpcClient(url, cookie_file=cookie, timeout=timeout, parse_float=JsonNumber)
     except ValueError as error:
         raise CliError(f"error: {error}") from error
 
 
-def _unreachable_text(options: ClientOptions, settings: Settings) -> str:
-    host, port = split_address(options.rpcconnect, settings.rpcport)
+def _unreachable_text(settings: Settings, server: Endpoint) -> str:
     is_there = False
-    with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
+    with contextlib.suppress(OSError), socket.create_connection(server, 1):
         is_there = True
     if is_there and not settings.rpcpassword and not settings.path(settings.rpccookiefile).exists():
         return (
@@ -175,58 +216,59 @@ def _unreachable_text(options: ClientOptions, settings: Settings) -> str:
             f"Configuration file: ({settings.datadir / settings.conf})"
         )
     return (
-        f"error: timeout on transient error: Could not connect to the server {host}:{port}\n\n"
+        f"error: timeout on transient error: Could not connect to the server {server.host}:{server.port}\n\n"
         "Make sure the node is running and that you are connecting to the correct RPC port.\n"
         'Use "altyn-cli -help" for more info.'
     )
 
 
-def _info(client: RpcClient, _: Sequence[str]) -> str:
-    """Return what -getinfo shows."""
-    network, chain = client.batch([("getnetworkinfo", ()), ("getblockchaininfo", ())])
-    for answer in (network, chain):
+def _info(client: RpcClient, request: Request) -> str:
+    """Return what -getinfo shows, with the wallets of a node that has some (bitcoind)."""
+    calls = ["getnetworkinfo", "getblockchaininfo", "getwalletinfo", "getbalances", "listwallets"]
+    network, chain, wallet, balances, wallets = client.batch([(name, ()) for name in calls])
+    _raise_failures(network, chain)
+    amounts = {} if isinstance(balances, RpcFailure) else {"": balances["mine"]["trusted"]}
+    if not request.options.rpcwallet and isinstance(wallets, list) and len(wallets) > 1:
+        server = _server(request)
+        amounts = {name: _client(request, server, name).call("getbalances")["mine"]["trusted"] for name in wallets}
+    when = request.options.color
+    if when not in {"always", "auto", "never"}:
+        raise CliError("error: Invalid value for -color option. Valid values: always, auto, never.")
+    colour = when == "always" or (when == "auto" and sys.stdout.isatty())
+    return state_text(network, chain, None if isinstance(wallet, RpcFailure) else wallet, amounts, colour=colour)
+
+
+def _netinfo(client: RpcClient, request: Request) -> str:
+    """Return what -netinfo shows."""
+    level = request.words[0] if request.words else "0"
+    if level in {"help", "h"}:
+        return PEERS_HELP
+    if not (level.isascii() and level.isdigit() and int(level) < 1 << 8):
+        raise CliError(
+            f"error: invalid -netinfo level argument: {level}\nFor more information, run: altyn-cli -netinfo help"
+        )
+    network, peers = client.batch([("getnetworkinfo", ()), ("getpeerinfo", ())])
+    _raise_failures(network, peers)
+    chain = request.settings.network.chain
+    return peers_text(network, peers, chain, min(int(level), MOST_DETAIL), int(time.time()))
+
+
+def _raise_failures(*answers: Any) -> None:
+    for answer in answers:
         if isinstance(answer, RpcFailure):
             raise answer
-    warnings = network["warnings"]
-    warnings = "\n".join(warnings) if isinstance(warnings, list) else warnings
-    proxies: dict[str, list[str]] = {}
-    for each in network["networks"]:
-        if each["proxy"]:
-            proxies.setdefault(each["proxy"], []).append(each["name"])
-    progress = float(str(chain["verificationprogress"])) * 100
-    return "\n".join(
-        (
-            f"Chain: {chain['chain']}",
-            f"Blocks: {chain['blocks']}",
-            f"Headers: {chain['headers']}",
-            f"Verification progress: {progress:.4f}%",
-            f"Difficulty: {chain['difficulty']}",
-            "",
-            f"Network: in {network['connections_in']}, out {network['connections_out']}, "
-            f"total {network['connections']}",
-            f"Version: {network['version']}",
-            f"Time offset (s): {network['timeoffset']}",
-            "Proxies: " + (", ".join(f"{each} ({', '.join(names)})" for each, names in proxies.items()) or "n/a"),
-            f"Min tx relay fee rate (BTC/kvB): {network['relayfee']}",
-            "",
-            f"Warnings: {warnings or '(none)'}",
-        )
-    )
 
 
-def _netinfo(_: RpcClient, __: Sequence[str]) -> Any:
-    raise CliError("error: -netinfo is not offered; getpeerinfo, getnetworkinfo and getnettotals have its figures")
-
-
-def _addrinfo(client: RpcClient, _: Sequence[str]) -> Any:
+def _addrinfo(client: RpcClient, _: Request) -> Any:
     """Return how many addresses of each network the node would give away."""
     known = collections.Counter(each["network"] for each in client.call("getnodeaddresses", [0]))
     counts = {name: known[name] for name in ("ipv4", "ipv6", "onion", "i2p", "cjdns")}
     return {"addresses_known": {**counts, "total": sum(known.values())}}
 
 
-def _generate(client: RpcClient, words: Sequence[str]) -> Any:
+def _generate(client: RpcClient, request: Request) -> Any:
     """Mine blocks for a new address of the node's wallet, if it has one (bitcoind)."""
+    words = request.words
     address = client.call("getnewaddress")
     if len(words) > 2:
         raise CliError("error: too many arguments (maximum 2 for nblocks and maxtries)")
@@ -239,7 +281,7 @@ def _generate(client: RpcClient, words: Sequence[str]) -> Any:
     return {"address": address, "blocks": client.call("generatetoaddress", [count, address, *tries])}
 
 
-_SPECIAL: Mapping[str, Callable[[RpcClient, Sequence[str]], Any]] = {
+_SPECIAL: Mapping[str, Callable[[RpcClient, Request], Any]] = {
     "getinfo": _info,
     "netinfo": _netinfo,
     "addrinfo": _addrinfo,

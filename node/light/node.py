@@ -16,7 +16,7 @@ from altyn.node.light.filters import FilterChain
 from altyn.node.light.headers import HeaderChain
 from altyn.node.light.store import FilterHeaderStore
 from altyn.node.light.sync import BEAT, LightSync
-from altyn.node.settings import Settings, split_address
+from altyn.node.settings import Settings, read_endpoint
 from altyn.node.storage.filters import FilterStore
 from altyn.node.storage.folder import DataFolder
 from altyn.node.storage.headers import HeaderStore
@@ -65,6 +65,7 @@ class LightNode:
             self.filters,
             clock,
             offload,
+            surroundings.random,
             remove_node=self._forget_node,
             beat=beat,
         )
@@ -127,7 +128,7 @@ class LightNode:
                 if not peers:
                     log.warning("no peer is named: a light node needs -connect or -addnode, best of several full nodes")
                 for text in peers:
-                    node.connections.add_node(*split_address(text, settings.network.port))
+                    node.connections.add_node(*read_endpoint("connect", text, settings.network.port))
                 yield node
 
     def _forget_node(self, host: str, port: int) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from random import Random
 
 from altyn.consensus.block import Block, Header
 from altyn.consensus.checks.transactions import check_transaction
@@ -17,6 +18,7 @@ from altyn.node.light.headers import HeaderChain
 from altyn.node.light.peers import LightPeer
 from altyn.node.offload import Offload
 from altyn.node.sync.blame import punishment
+from altyn.node.sync.header_gate import HeaderGate
 from altyn.node.sync.headers import MAX_HEADERS, HeaderSync
 from altyn.p2p.clock import Clock
 from altyn.p2p.errors import Disconnect, Misbehaving
@@ -37,6 +39,8 @@ log = logging.getLogger(__name__)
 
 BEAT = 0.5
 """Seconds between two looks at the clock."""
+HEADER_PEERS = 3
+"""Peers whose headers are fetched at once during the first sync: a mute or slow one is not waited for."""
 TAKE_TIMEOUT = 15.0
 """Seconds until some peer must have asked for an offered transaction: a full node waits two, for a better source."""
 
@@ -50,6 +54,7 @@ class LightSync:
         filters: FilterChain,
         clock: Clock,
         offload: Offload,
+        random: Random,
         *,
         remove_node: Callable[[str, int], object],
         beat: float = BEAT,
@@ -61,7 +66,8 @@ class LightSync:
         self._offload = offload
         self._remove_node = remove_node
         self._beat = beat
-        self._headers = HeaderSync(chain, ask_everybody=True)
+        self._headers = HeaderSync(chain, at_once=HEADER_PEERS)
+        self._gate = HeaderGate(chain, self._headers, random)
         self._broadcast = Broadcast()
         self.peers: dict[int, LightPeer] = {}
 
@@ -107,6 +113,10 @@ class LightSync:
                 await offer.taken.wait()
         except TimeoutError:
             raise LightError("no peer asked for the transaction: they have it already, or refused it before") from None
+
+    def presynced(self, peer_id: int) -> int:
+        """Return how many headers were looked at and not kept, -1 outside such a sync (RPC: getpeerinfo)."""
+        return self._gate.presynced(peer_id)
 
     # --- PeerHandler ---
 
@@ -158,6 +168,7 @@ class LightSync:
         if light is not None:
             light.left()
             self._headers.remove(peer.id)
+            self._gate.remove(peer.id)
             self._filters.remove(peer.id)
 
     def _banish(self, peer: Peer, reason: str) -> None:
@@ -189,7 +200,12 @@ class LightSync:
 
     def _ask_headers(self, peer: Peer, start: Entry | None) -> None:
         if start is not None:
-            peer.send(GetHeaders(PROTOCOL_VERSION, self._chain.tree.locator(start)))
+            self._get_headers(peer, self._chain.tree.locator(start))
+
+    @staticmethod
+    def _get_headers(peer: Peer, locator: tuple[bytes, ...] | None) -> None:
+        if locator is not None:
+            peer.send(GetHeaders(PROTOCOL_VERSION, locator))
 
     def _block_announced(self, light: LightPeer, block_hash: bytes) -> None:
         light.chain.announced(block_hash, self._chain.tree)
@@ -200,18 +216,17 @@ class LightSync:
             self._filters.wake()
 
     async def _add_headers(self, light: LightPeer, headers: Sequence[Header]) -> None:
-        peer, tree, now = light.peer, self._chain.tree, self._clock.now()
+        peer = light.peer
         if not headers:
-            self._headers.answered(peer.id, 0, now)
+            self._gate.ended(peer.id, self._clock.now())
             return
         self._headers.check(headers)
-        if tree.get(headers[0].prev_hash) is None:
-            self._ask_headers(peer, self._headers.ask(peer.id, now))
-            light.chain.announced(headers[-1].hash, tree)
+        taken = self._gate.take(peer.id, headers, self._clock.now())
+        self._get_headers(peer, taken.locator)
+        if not taken.headers:
             return
-        self._headers.answered(peer.id, len(headers), now)
         try:
-            last = await self._chain.add_headers(headers)
+            last = await self._chain.add_headers(taken.headers)
         except ValidationError as error:
             reason = punishment(error, inbound=peer.inbound)
             if reason is not None:
@@ -219,8 +234,6 @@ class LightSync:
             return
         if peer.id not in self.peers:
             return  # left meanwhile
-        light.chain.announced(last.hash, tree)
-        if len(headers) == MAX_HEADERS:
-            self._ask_headers(peer, self._headers.ask(peer.id, now, last))
-        self._headers.caught_up(peer.id)
+        now, is_full = self._clock.now(), len(headers) == MAX_HEADERS
+        self._get_headers(peer, self._gate.kept(peer.id, last, now, may_have_more=is_full))
         self._filters.wake()

@@ -22,9 +22,9 @@ from altyn.node.sync.compact import (
     Reconstruction,
 )
 from altyn.node.sync.compact_download import Answer, CompactDownload, Instead
+from altyn.node.sync.header_gate import HeaderGate
 from altyn.node.sync.headers import MAX_HEADERS, HeaderSync, PeerChain
-from altyn.node.sync.least_work import has_enough_work, least_work
-from altyn.node.sync.presync import Presync, Step
+from altyn.node.sync.least_work import least_work
 from altyn.node.sync.synced_peer import SyncedPeer
 from altyn.node.writer import Writer
 from altyn.p2p.clock import Clock
@@ -71,12 +71,12 @@ class ChainSync:
         self._clock = clock
         self._wake = wake
         self._headers = HeaderSync(chain)
+        self._gate = HeaderGate(chain, self._headers, random)
         self._download = BlockDownload(chain)
         self._peers: dict[int, SyncedPeer] = {}
         self._sources = BlockSources()
         self._announcer = announcer
         self._compact = CompactDownload(chain, self._download, reconstruction)
-        self._random = random
         self._high_bandwidth = HighBandwidthPeers()
         self._wants_compact = wants_compact
         self._is_synchronised = False
@@ -100,6 +100,7 @@ class ChainSync:
     def remove(self, peer: Peer) -> None:
         """Forget a peer that left; others are asked for what it owed."""
         self._headers.remove(peer.id)
+        self._gate.remove(peer.id)
         self._download.remove(peer.id)
         self._announcer.remove(peer.id)
         self._high_bandwidth.remove(peer.id)
@@ -158,8 +159,7 @@ class ChainSync:
 
     def presynced(self, peer_id: int) -> int:
         """Return how many headers were looked at and not kept, -1 outside such a sync (RPC: getpeerinfo)."""
-        presync = self._peers[peer_id].presync if peer_id in self._peers else None
-        return presync.height if presync is not None else -1
+        return self._gate.presynced(peer_id)
 
     def is_low_work(self, peer: Peer) -> bool:
         """Whether our own chain has so little work that the peer is not to be told of it (Core: getheaders)."""
@@ -183,10 +183,8 @@ class ChainSync:
 
     def headers_received(self, peer: Peer, headers: Sequence[Header]) -> Settlement | None:
         """Handle `headers`. Raises Misbehaving; the settlement too."""
-        now = self._clock.now()
         if not headers:
-            self._headers.answered(peer.id, 0, now)
-            self._peers[peer.id].presync = None
+            self._gate.ended(peer.id, self._clock.now())
             return None
         self._headers.check(headers)
         return self._add_headers(peer, headers)
@@ -282,7 +280,12 @@ class ChainSync:
 
     def _ask_headers(self, peer: Peer, start: Entry | None) -> None:
         if start is not None:
-            peer.send(GetHeaders(PROTOCOL_VERSION, self._chain.tree.locator(start)))
+            self._get_headers(peer, self._chain.tree.locator(start))
+
+    @staticmethod
+    def _get_headers(peer: Peer, locator: tuple[bytes, ...] | None) -> None:
+        if locator is not None:
+            peer.send(GetHeaders(PROTOCOL_VERSION, locator))
 
     async def _add_headers(self, peer: Peer, headers: Sequence[Header]) -> None:
         chain, tree = self._chain, self._chain.tree
@@ -291,34 +294,14 @@ class ChainSync:
         if peer.id not in self._peers:
             return
         state = self._peers[peer.id]
-        is_full = len(headers) == MAX_HEADERS
-        may_keep = Permission.NO_BAN in peer.permissions
-        step = state.presync.take(headers, is_full=is_full) if state.presync is not None else None
-        if step is not None and step.success:
-            self._headers.answered(peer.id, len(headers), self._clock.now())
-            self._ask_more(state, step)
-            if not step.headers:
-                return
-            headers, may_keep = step.headers, True
-        elif step is not None:
-            state.presync = None
-        parent = tree.get(headers[0].prev_hash)
-        if parent is None:
-            # Perhaps an announcement that skipped some: ask for what lies between. No answer to a request of ours.
-            self._ask_headers(peer, self._headers.ask(peer.id, self._clock.now()))
-            state.chain.announced(headers[-1].hash, tree)
+        trusted = Permission.NO_BAN in peer.permissions
+        taken = self._gate.take(peer.id, headers, self._clock.now(), trusted=trusted)
+        self._get_headers(peer, taken.locator)
+        if not taken.headers:
             return
-        self._headers.answered(peer.id, len(headers), self._clock.now())
-        known = tree.get(headers[-1].hash)
-        if not may_keep and not has_enough_work(chain, parent, headers):
-            if is_full:
-                state.presync = Presync(chain.network, parent, least_work(chain), self._clock.now(), self._random)
-                self._ask_more(state, state.presync.take(headers, is_full=True))
-            else:
-                log.debug("ignoring low-work chain from %s, last header %s", peer, headers[-1].hash[::-1].hex())
-            return
+        known = tree.get(taken.headers[-1].hash)
         try:
-            last = await chain.add_headers(headers, min_work_checked=True)
+            last = await chain.add_headers(taken.headers, min_work_checked=True)
         except ValidationError as error:
             log.debug("invalid header received: %s, from %s", error, peer)  # it may repeat this without an end
             reason = punishment(error, inbound=peer.inbound)
@@ -328,37 +311,12 @@ class ChainSync:
         if peer.id not in self._peers:
             return  # left meanwhile
         now = self._clock.now()
-        if is_full and state.presync is None:
-            self._ask_headers(peer, self._headers.ask(peer.id, now, last))
         if known is None and last.chain_work > chain.tip.chain_work:
             state.announced_at = now
-        state.chain.announced(last.hash, tree)
-        self._check_usefulness(state, may_have_more=is_full)
-        self._headers.caught_up(peer.id)
+        self._get_headers(peer, self._gate.kept(peer.id, last, now, may_have_more=len(headers) == MAX_HEADERS))
         if state.serves_blocks:
             self._request_announced(state, self._download.choose_announced(peer.id, last, now))
             self._ask_blocks(state, now)
-
-    def _ask_more(self, state: SyncedPeer, step: Step) -> None:
-        """Go on with a sync of headers whose chain may have too little work, or end it."""
-        assert state.presync is not None
-        if not step.more:
-            state.presync = None
-        elif self._headers.ask(state.peer.id, self._clock.now()) is not None:
-            state.peer.send(GetHeaders(PROTOCOL_VERSION, state.presync.locator))
-
-    def _check_usefulness(self, state: SyncedPeer, *, may_have_more: bool) -> None:
-        """During the first sync, do not keep an outbound slot for a peer whose whole chain has too little work."""
-        best = state.chain.best_known
-        outbound = state.peer.kind.brings_blocks
-        if (
-            outbound
-            and not may_have_more
-            and self._chain.is_initial_block_download
-            and best is not None
-            and best.chain_work < self._chain.network.minimum_chain_work
-        ):
-            raise Disconnect("outbound peer headers chain has insufficient work")
 
     # --- blocks ---
 

@@ -42,6 +42,11 @@ class HeaderView(Protocol):
     @property
     def tip(self) -> Entry: ...
 
+    @property
+    def is_initial_block_download(self) -> bool: ...
+
+    def is_active(self, entry: Entry) -> bool: ...
+
 
 class PeerChain:
     """What is known of one peer's chain; entries, where they are known here."""
@@ -113,10 +118,10 @@ class HeaderSync:
     the node's clock.
     """
 
-    def __init__(self, chain: HeaderView, *, ask_everybody: bool = False) -> None:
-        """With `ask_everybody` the first sync does not keep to a single peer: a light node compares what they say."""
+    def __init__(self, chain: HeaderView, *, at_once: int = 1) -> None:
+        """`at_once`: peers that are asked for headers during the first sync, before they are nearly complete."""
         self._chain = chain
-        self._ask_everybody = ask_everybody
+        self._at_once = at_once
         self._peers: dict[int, _Peer] = {}
         self._last_inv_asked: bytes | None = None
 
@@ -146,11 +151,11 @@ class HeaderSync:
             return None
         best = self._chain.tree.best_header
         current = best.header.time > now - NEARLY_CURRENT
-        busy = any(
+        busy = sum(
             other.started and (other.finished_at is None or now - other.finished_at < FINISHED_PEER_GRACE)
             for other in self._peers.values()
         )
-        if not (current or self._ask_everybody or (may_download and not busy)):
+        if not (current or (may_download and busy < self._at_once)):
             return None
         # One header early, so that the answer is never empty and tells us that the peer has our best header.
         start = best.parent or best
@@ -244,6 +249,17 @@ class HeaderSync:
         if peer.guarded and best is not None and best.chain_work >= self._chain.tip.chain_work:
             protected = sum(other.protected for other in self._peers.values())
             peer.protected = peer.protected or protected < MAX_PROTECTED_PEERS
+
+    def is_useless(self, peer_id: int) -> bool:
+        """Whether all of an outbound peer's chain has too little work, while the first sync needs better peers."""
+        peer = self._peers[peer_id]
+        chain, best = self._chain, peer.chain.best_known
+        return (
+            peer.guarded
+            and chain.is_initial_block_download
+            and best is not None
+            and best.chain_work < chain.network.minimum_chain_work
+        )
 
     def is_protected(self, peer_id: int) -> bool:
         """Whether an outbound peer is never dropped for falling behind."""

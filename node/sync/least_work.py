@@ -4,21 +4,21 @@ from collections.abc import Sequence
 
 from altyn.consensus.block import Header
 from altyn.consensus.pow import work
-from altyn.node.chain.chain import Chain
 from altyn.node.chain.tree import Entry
+from altyn.node.sync.headers import HeaderView
 
 NEAR_TIP_BLOCKS = 144
 """A header chain with less work than ours this many blocks ago is not worth keeping (Core: GetAntiDoSWorkThreshold)."""
 
 
-def least_work(chain: Chain) -> int:
+def least_work(chain: HeaderView) -> int:
     """Return the work below which a chain is not worth keeping."""
     tip = chain.tip
     near_tip = tip.chain_work - min(NEAR_TIP_BLOCKS * work(tip.header.bits), tip.chain_work)
     return max(near_tip, chain.network.minimum_chain_work)
 
 
-def has_enough_work(chain: Chain, parent: Entry, headers: Sequence[Header]) -> bool:
+def has_enough_work(chain: HeaderView, parent: Entry, headers: Sequence[Header]) -> bool:
     """Whether `headers`, on top of `parent`, are worth keeping, or kept as part of a chain that is."""
     known = chain.tree.get(headers[-1].hash)
     if known is not None and (chain.is_active(known) or _is_ancestor(known, chain.tree.best_header)):

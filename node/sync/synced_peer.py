@@ -1,7 +1,6 @@
 """What is known of a peer that blocks and headers are had from."""
 
 from altyn.node.sync.headers import PeerChain
-from altyn.node.sync.presync import Presync
 from altyn.p2p.kinds import PeerKind, Permission, Services
 from altyn.p2p.messages import InventoryType
 from altyn.p2p.peer import Peer
@@ -17,7 +16,6 @@ class SyncedPeer:
         "limited",
         "peer",
         "preferred",
-        "presync",
         "provides_compact",
         "serves_blocks",
         "told_send_headers",
@@ -36,7 +34,5 @@ class SyncedPeer:
         """Serves only the last blocks, if any (BIP159)."""
         self.preferred = trusted and peer.kind is not PeerKind.ADDR_FETCH and self.serves_blocks
         self.announced_at = 0.0
-        self.presync: Presync | None = None
-        """While its chain is not known to have enough work to be kept."""
         self.provides_compact = False
         self.told_send_headers = False

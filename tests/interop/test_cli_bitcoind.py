@@ -5,9 +5,10 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
-from node_processes import NodeProcess, altynd_process, bitcoind_program
+from node_processes import NodeProcess, altynd_process, bitcoind_process, bitcoind_program, until
 
 from altyn.node.cli.altyn_cli import main
 
@@ -79,7 +80,22 @@ def our_outcome(node: NodeProcess, words: str, text: str) -> tuple[int, str, str
         ("-foo=1 getblockcount", ""),
         ("-getinfo", ""),
         ("-getinfo x", ""),
+        ("-color=always -getinfo", ""),
+        ("-color=sometimes -getinfo", ""),
+        ("-rpcwallet=any -getinfo", ""),
         ("-addrinfo", ""),
+        ("-addrinfo 1", ""),
+        ("-netinfo abc", ""),
+        ("-getinfo -netinfo", ""),
+        ("-stdinrpcpass uptime", ""),
+        ("-stdinwalletpassphrase walletpassphrase 10", ""),
+        ("-stdinwalletpassphrase walletpassphrase 10", "secret\n"),
+        ("-stdinwalletpassphrase getblockcount", "secret\n"),
+        ("-stdinwalletpassphrase", "secret\n"),
+        ("-rpcuser=u -stdinrpcpass -stdinwalletpassphrase walletpassphrase 3", "a\nb\n"),
+        ("-rpcconnect=127.0.0.1:99999 uptime", ""),
+        ("-rpcconnect=127.0.0.1:abc uptime", ""),
+        ("-rpcconnect=127.0.0.1:1 getblockcount", ""),
         ("getnetworkinfo", ""),  # from here what Core Lightning's bcli asks
         ("getblockchaininfo", ""),
         ("getmempoolinfo", ""),
@@ -95,3 +111,16 @@ def our_outcome(node: NodeProcess, words: str, text: str) -> tuple[int, str, str
 )  # fmt: skip
 def test_both_clients_print_and_exit_alike(node: NodeProcess, words: str, text: str) -> None:
     assert our_outcome(node, words, text) == their_outcome(node, words, text)
+
+
+def test_both_clients_count_peers_alike(tmp_path: Path) -> None:
+    with (
+        altynd_process(tmp_path / "ours", "-externalip=1.2.3.4", "-externalip=[2a00::5]:6") as altynd,
+        bitcoind_process(tmp_path / "theirs", f"-connect={altynd.address}") as bitcoind,
+    ):
+        altynd.call("addnode", bitcoind.address, "onetry")
+        until(lambda: len(altynd.call("getpeerinfo")) == 2)
+        outputs = [outcome(altynd, "-netinfo", "")[1] for outcome in (our_outcome, their_outcome)]
+        ours, theirs = (re.sub("(.* - server |Local services: .*\n)", "", each).split() for each in outputs)
+        assert ours == theirs
+        assert ours.count("1") > 2

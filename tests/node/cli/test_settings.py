@@ -114,6 +114,8 @@ def test_permissions_that_make_no_sense_stop_the_start(option: str, text: str) -
          "reaching the Tor network is explicitly forbidden: -onion=0"),
         (["-onlynet=i2p"], "Outbound connections restricted to i2p (-onlynet=i2p) but -i2psam is not provided"),
         (["-proxy=127.0.0.1:x"], "Invalid port specified in -proxy: '127.0.0.1:x'"),
+        (["-bind=127.0.0.1:70000"], "Invalid port specified in -bind: '127.0.0.1:70000'"),
+        (["-bind=[::1]7"], "Invalid port specified in -bind: '[::1]7'"),
         (["-rpcbind=127.0.0.1:70000"], "Invalid port specified in -rpcbind: '127.0.0.1:70000'"),
         (["-nolisten", "-bind=127.0.0.1"], "Cannot set -bind or -whitebind together with -listen=0"),
         (["-maxuploadtarget=abc"], "Unable to parse -maxuploadtarget: 'abc'"),

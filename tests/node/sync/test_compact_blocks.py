@@ -130,18 +130,13 @@ async def test_a_large_mempool_does_not_stop_the_loop_while_a_block_is_put_toget
     for tx in block.transactions[4:]:
         extra.keep(tx)
     reconstruction = Reconstruction(pool, extra)  # type: ignore[arg-type]  # nothing but what is to be iterated over
-    longest = []
-    for _ in range(5):  # a busy machine may take the processor away from us: once without is enough
-        turns, beginning = [time.perf_counter()], asyncio.create_task(reconstruction.begin(make_compact(block, 7)))
-        while not beginning.done():
-            await asyncio.sleep(0)
-            turns.append(time.perf_counter())
-        assert (await beginning).missing == ()
-        assert len(turns) >= len(pool) // SEARCHED_AT_ONCE
-        longest.append(max(after - before for before, after in pairwise(turns)))
-        if longest[-1] < 0.05:
-            return
-    pytest.fail(f"the loop stood still for {longest} s")
+    turns, beginning = [time.thread_time()], asyncio.create_task(reconstruction.begin(make_compact(block, 7)))
+    while not beginning.done():
+        await asyncio.sleep(0)
+        turns.append(time.thread_time())  # of the processor, which others may want too
+    assert (await beginning).missing == ()
+    assert len(turns) > len(pool) // SEARCHED_AT_ONCE
+    assert max(after - before for before, after in pairwise(turns)) < 0.05
 
 
 def test_the_oldest_extra_transactions_make_room(block: Block) -> None:
