@@ -20,7 +20,6 @@ from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.chain.verify import ScriptVerifier, in_processes
 from altyn.node.events import Events, Progressed, SnapshotChanged, TipChanged
 from altyn.node.lifetime import (
-    NodeError,
     Surroundings,
     background,
     encryption,
@@ -28,6 +27,7 @@ from altyn.node.lifetime import (
     script_checkers,
     worker_threads,
 )
+from altyn.node.meeting import address_gossip, calls, dial, keep_calling, listen
 from altyn.node.mempool.accept import Acceptance
 from altyn.node.mempool.fees import FeeEstimator
 from altyn.node.mempool.follow import ChainFollower
@@ -40,23 +40,20 @@ from altyn.node.mining.search import load_backend
 from altyn.node.mining.select import Room
 from altyn.node.mining.source import ChainTemplates
 from altyn.node.peer_memory import PeerMemory
-from altyn.node.settings import Settings, read_endpoint
+from altyn.node.settings import Settings
 from altyn.node.storage.blocks import MAX_FILE_SIZE, SMALL_FILE_SIZE
 from altyn.node.storage.folder import DataFolder
-from altyn.node.sync.addresses import AddressGossip
 from altyn.node.sync.dispatch import Sync, SyncOptions
-from altyn.node.sync.extra_peers import ExtraPeers
 from altyn.node.sync.relay import TrickleTimes
 from altyn.node.sync.transactions import RequestDelays
 from altyn.node.version import user_agent
 from altyn.node.warnings import Warnings
 from altyn.node.writer import Writer
-from altyn.p2p.addresses import Endpoint
 from altyn.p2p.connections import Connections, ConnectionSettings
 from altyn.p2p.kinds import Services
 from altyn.p2p.local_addresses import LocalAddresses, Score
-from altyn.p2p.netgroups import address_of, is_routable, network_name
-from altyn.p2p.outbound import Outbound, OutboundSettings, Slots
+from altyn.p2p.netgroups import address_of
+from altyn.p2p.outbound import Slots
 from altyn.p2p.peer import PeerSettings
 from altyn.p2p.proxy import proxied_dialer
 from altyn.p2p.upload import UploadTarget
@@ -110,14 +107,11 @@ class FullNode:
         self.local_addresses = LocalAddresses(surroundings.random, discover=settings.discovers, port=settings.port)
         for address in settings.external_addresses:
             self.local_addresses.add(address, Score.MANUAL)
-        reachable = settings.reachable
-        addresses = AddressGossip(
-            self.memory.book,
-            self.memory.bans,
+        addresses = address_gossip(
+            settings,
+            surroundings,
+            self.memory,
             self.local_addresses,
-            clock,
-            surroundings.random,
-            is_reachable=lambda address: network_name(address) in reachable or not is_routable(address),
             may_advertise=lambda: settings.listen and not chain.is_initial_block_download,
             services=introduction.services,
         )
@@ -150,16 +144,7 @@ class FullNode:
             rng=surroundings.random,
             ellswift=ellswift,
         )
-        self._outbound = Outbound(
-            outbound_settings(settings, introduction.required_services),
-            self.connections,
-            self.memory.book,
-            clock,
-            surroundings.random,
-            own_addresses=self.local_addresses.scores,
-            anchors=self.memory.anchors,
-            keep_anchors=self.memory.keep_anchors,
-        )
+        self._outbound = calls(settings, surroundings, self.connections, self.memory, self.local_addresses)
         self.fees = FeeEstimator(chain, self.mempool, clock)
         self.memory.files.load(FEE_ESTIMATES, self.fees.load)
         self.events.subscribe(self.fees.event)
@@ -230,7 +215,9 @@ class FullNode:
                 node.memory.run(),
                 node.sync.run(node.events),
                 node.connections.run(),
-                node._open_connections(),
+                keep_calling(
+                    settings, node._outbound, node.connections, chain, node.sync.follow, events, surroundings.clock
+                ),
                 node._import_files(),
             ):
                 await node._meet_peers()
@@ -265,18 +252,6 @@ class FullNode:
                 await self.mempool_file.save(self.settings.folder / FILE_NAME)
             except OSError as error:
                 log.warning("Failed to dump mempool: %s. Continuing anyway.", error)
-
-    async def _open_connections(self) -> None:
-        """Keep the slots of our own filled, unless the user says whom to connect to."""
-        if self.settings.outgoing is not None:
-            return
-        slots = Slots.of(self.settings.maxconnections)
-        extra = ExtraPeers(self.chain, self.sync.follow, self.connections, self._outbound, slots, self.clock)
-        unsubscribe = self.events.subscribe(extra.event)
-        try:
-            await self._outbound.run(extra.look)
-        finally:
-            unsubscribe()
 
     async def _meet_peers(self) -> None:
         await listen(self.connections, self.settings)
@@ -407,53 +382,6 @@ def connection_settings(settings: Settings, *, encrypts: bool) -> ConnectionSett
         whitelist=settings.whitelisted,
         peer=PeerSettings(handshake_timeout=float(settings.peertimeout), drop_malformed=False),
     )
-
-
-def outbound_settings(settings: Settings, services: int) -> OutboundSettings:
-    """Return how a node finds others by itself; `services` is what they must offer."""
-    network = settings.network
-    return OutboundSettings(
-        chain=network.chain,
-        port=network.port,
-        slots=Slots.of(settings.maxconnections),
-        services=services,
-        reachable=settings.reachable,
-        dns_seeds=network.dns_seeds if settings.asks_dns else (),
-        force_dns=settings.forcednsseed,
-        fixed_seeds=settings.fixedseeds,
-        seed_nodes=tuple(read_endpoint("seednode", text, network.port) for text in settings.seednode),
-        names_by_proxy=settings.proxies.ip is not None,
-    )
-
-
-async def listen(connections: Connections, settings: Settings) -> None:
-    """Listen where the settings say. Raises NodeError when an address that was named, or every one, cannot be had."""
-    connections.set_network_active(settings.networkactive)
-    for (host, port), permissions, onion in settings.doors:
-        try:
-            endpoint = await connections.listen(host, port, permissions, onion=onion)
-        except OSError as error:
-            if settings.bind or settings.whitebind:
-                raise NodeError(
-                    f"Unable to bind to {Endpoint(host, port)} on this computer. Altyn is probably already running. "
-                    f"({error.strerror or error})"
-                ) from None
-            log.debug("not listening on %s: %s", Endpoint(host, port), error)
-        else:
-            log.info("listening for peers on %s", endpoint)
-    if settings.doors and not connections.listening:
-        raise NodeError(
-            "Failed to listen on any port. Use -listen=0 if you want this.",
-            hint=f"Port {settings.port} is taken, by another node perhaps: choose another with --port.",
-        )
-
-
-def dial(connections: Connections, settings: Settings) -> None:
-    """Have connections kept to the peers that the settings name."""
-    for text in settings.outgoing or ():
-        connections.add_node(*read_endpoint("connect", text, settings.network.port))
-    for text in settings.addnode:
-        connections.add_node(*read_endpoint("addnode", text, settings.network.port), name=text)
 
 
 def _log_checkpoint(name: str) -> None:

@@ -86,8 +86,8 @@ class Connections:
         self.network_active = True
         """Whether there may be connections; see `set_network_active`."""
         self.bans = bans or Bans()
-        self.feeler_ended: Callable[[Peer], None] = lambda peer: None
-        """Called when a feeler has seen whether a node is there: it never gets to the handler."""
+        self.call_ended: Callable[[Peer], None] = lambda peer: None
+        """Called when a connection that we made is over: the handler does not hear of feelers, or of who is no use."""
         self._handler, self._clock = handler, clock
         self._start_height = start_height
         self._dialer, self._listener = dialer, listener
@@ -273,11 +273,14 @@ class Connections:
 
     def _start(self, transport: Transport, kind: PeerKind, permissions: Permission, *, v2: bool | None = None) -> Peer:
         nonce = self._rng.getrandbits(64) or 1
+        required = self.settings.required_services
+        if kind is PeerKind.ADDR_FETCH:
+            required &= _USEFUL  # it knows of others, who may offer the rest
         handshake = Handshake(
             kind,
             lambda: self._introduction(transport.remote, kind, nonce, permissions),
             self._clock.now,
-            required_services=self.settings.required_services,
+            required_services=required,
             is_own_nonce=self._is_own_nonce,
         )
         peer = Peer(
@@ -328,8 +331,8 @@ class Connections:
             self._past_received += peer.stats.bytes_received
             if isinstance(peer.ended, Misbehaving):
                 self._discourage(peer)
-            if peer.kind is PeerKind.FEELER:
-                self.feeler_ended(peer)
+            if not peer.inbound:
+                self.call_ended(peer)
 
     def _discourage(self, peer: Peer) -> None:
         """Remember where a peer was that misbehaved, unless that is here (Core: MaybeDiscourageAndDisconnect)."""

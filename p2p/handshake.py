@@ -139,16 +139,16 @@ class Handshake:
         return introduction
 
     def _version(self, peer: Version) -> list[Message]:
-        if self._kind.expects_services and (missing := self._required_services & ~peer.services):
-            raise Disconnect(f"peer does not offer the expected services ({missing:08x} missing)")
-        if peer.version < MIN_PEER_PROTOCOL_VERSION:
-            raise Disconnect(f"peer using obsolete version {peer.version}")
         if self._kind is PeerKind.INBOUND and peer.nonce and self._is_own_nonce(peer.nonce):
             raise Disconnect("connected to self")
         self._peer = peer
         self._common_version = min(peer.version, PROTOCOL_VERSION)
         self._time_offset = max(peer.time, 0) - int(self._now())
         self.stage = Stage.AWAITING_VERACK
+        if self._kind.expects_services and (missing := self._required_services & ~peer.services):
+            raise Disconnect(f"peer does not offer the expected services ({missing:08x} missing)")
+        if peer.version < MIN_PEER_PROTOCOL_VERSION:
+            raise Disconnect(f"peer using obsolete version {peer.version}")
         answer: list[Message] = [self._introduction()] if self._kind is PeerKind.INBOUND else []
         if self._common_version >= WTXID_RELAY_VERSION:
             answer += (WtxidRelay(), SendAddrV2())

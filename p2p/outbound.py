@@ -16,7 +16,7 @@ from altyn.p2p.errors import Disconnect
 from altyn.p2p.kinds import PeerKind, Services
 from altyn.p2p.netgroups import address_of, endpoint_of, is_valid, net_group, network_name
 from altyn.p2p.peer import Peer
-from altyn.p2p.seeds import Resolve, fixed_seeds, resolve_by_dns, seeded, source_of
+from altyn.p2p.seeds import Resolve, fixed_seeds, real_names, resolve_by_dns, seeded, source_of
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class Outbound:
         self.is_synced = False
         """Whether we have followed the chain to its tip: from then on we look at one more block-relay peer at times."""
         self._due = _Due(0.0, 0.0, 0.0)
-        connections.feeler_ended = self._tested
+        connections.call_ended = self._ended
 
     async def run(self, each_round: Callable[[float], None] = lambda now: None) -> None:
         """Open connections until cancelled; `each_round` is called with the time before each look."""
@@ -241,12 +241,13 @@ class Outbound:
         except (OSError, Disconnect) as error:
             log.debug("no connection to %s: %s", endpoint, error)
 
-    def _tested(self, feeler: Peer) -> None:
-        """Note that a feeler ended; that it heard a version says that a node is there."""
-        address, said = address_of(feeler.address), feeler.introduction
+    def _ended(self, peer: Peer) -> None:
+        """Note what a peer said that it offers; that a feeler heard it says that a node is there."""
+        address, said = address_of(peer.address), peer.introduction
         if address is not None and said is not None:
             self._book.set_services(address, said.services)
-            self._book.good(address, self._clock.now())
+            if peer.kind is PeerKind.FEELER:
+                self._book.good(address, self._clock.now())
 
     # --- where to begin ---
 
@@ -266,10 +267,7 @@ class Outbound:
     async def _ask_dns(self) -> None:
         """Ask DNS seeds, a few at a time, as long as too few connections come of what we know."""
         settings = self._settings
-        seeds = [seed.rstrip(".") for seed in settings.dns_seeds]
-        seeds = [
-            seed for seed in seeds if not seed.endswith(".invalid")
-        ]  # regtest's: nobody has such a name (RFC 6761)
+        seeds = real_names(settings.dns_seeds)
         self._rng.shuffle(seeds)
         while seeds:
             some, seeds = (seeds, []) if settings.force_dns else (seeds[:DNS_AT_ONCE], seeds[DNS_AT_ONCE:])

@@ -30,6 +30,11 @@ Resolve = Callable[[str], Awaitable[Iterable[str]]]
 _DAY = 86400
 
 
+def real_names(seeds: Iterable[str]) -> list[str]:
+    """Return the names of seeds without those that nobody has, as regtest's is (RFC 6761)."""
+    return [name for seed in seeds if not (name := seed.rstrip(".")).endswith(".invalid")]
+
+
 async def resolve_by_dns(name: str) -> list[str]:
     """Ask the system's resolver (a Resolve)."""
     found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)

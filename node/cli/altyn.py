@@ -75,7 +75,9 @@ def _with_settings(names: Sequence[str], shown: Sequence[str] = tuple(OPTIONS)) 
 
 
 _ALL = tuple(name for name in OPTIONS if name not in _NETWORK_FLAGS)
-_FOR_LIGHT = ("datadir", "connect", "addnode", "rpcport", "rpcbind", "rpcallowip", "debug")
+_FOR_LIGHT = (
+    "datadir", "connect", "addnode", "proxy", "onion", "maxconnections", "rpcport", "rpcbind", "rpcallowip", "debug",
+)  # fmt: skip
 """What the help of a light node shows; it accepts all settings, and has no use for most."""
 
 

@@ -16,7 +16,9 @@ from altyn.node.light.filters import FilterChain
 from altyn.node.light.headers import HeaderChain
 from altyn.node.light.store import FilterHeaderStore
 from altyn.node.light.sync import BEAT, LightSync
-from altyn.node.settings import Settings, read_endpoint
+from altyn.node.meeting import address_gossip, calls, dial, keep_calling
+from altyn.node.peer_memory import PeerMemory
+from altyn.node.settings import Settings
 from altyn.node.storage.filters import FilterStore
 from altyn.node.storage.folder import DataFolder
 from altyn.node.storage.headers import HeaderStore
@@ -24,8 +26,10 @@ from altyn.node.storage.kv import KeyValue, LevelDb, Memory
 from altyn.node.version import user_agent
 from altyn.p2p.connections import Connections, ConnectionSettings
 from altyn.p2p.kinds import Services
+from altyn.p2p.local_addresses import LocalAddresses
 from altyn.p2p.peer import PeerSettings
 from altyn.p2p.proxy import proxied_dialer
+from altyn.p2p.seeds import real_names
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +64,15 @@ class LightNode:
         )
         self.filters = FilterChain(self.chain, FilterHeaderStore(filters), FilterStore(filters), offload)
         """`filters.checked` filters matched the agreed header chain, which reaches up to `filters.header_height`."""
+        self.memory = PeerMemory(None if surroundings.in_memory else settings.folder, clock, surroundings.random)
+        nowhere = LocalAddresses(surroundings.random, discover=False, port=0)  # nobody calls a light node
+        addresses = address_gossip(
+            settings, surroundings, self.memory, nowhere, may_advertise=lambda: False, services=int(Services.NONE)
+        )
         self.sync = LightSync(
             self.chain,
             self.filters,
+            addresses,
             clock,
             offload,
             surroundings.random,
@@ -82,6 +92,7 @@ class LightNode:
             self.sync,
             clock,
             start_height=lambda: self.chain.tip.height,
+            bans=self.memory.bans,
             dialer=proxied_dialer(
                 settings.proxies, surroundings.random, names=settings.dns, direct=surroundings.dialer
             ),
@@ -89,6 +100,7 @@ class LightNode:
             rng=surroundings.random,
             ellswift=encryption(settings.v2transport, secp256k1.load(settings.secp256k1)),
         )
+        self._outbound = calls(settings, surroundings, self.connections, self.memory, nowhere)
         self._told_to_stop = asyncio.Event()
 
     @classmethod
@@ -122,13 +134,20 @@ class LightNode:
             node = cls(settings, surroundings, headers, filters, beat)
             tip = node.chain.tip
             log.info("chain %s: headers to %d, %s", settings.network.chain, tip.height, tip.hash[::-1].hex())
-            async with background(node.sync.run(), node.filters.run(), node.connections.run()):
+            async with background(
+                node.memory.run(),
+                node.sync.run(),
+                node.filters.run(),
+                node.connections.run(),
+                keep_calling(
+                    settings, node._outbound, node.connections, node.chain, node.sync, node.events, surroundings.clock
+                ),
+            ):
                 node.connections.set_network_active(settings.networkactive)
-                peers = (*(settings.outgoing or ()), *settings.addnode)
-                if not peers:
+                named = (*(settings.outgoing or ()), *settings.addnode, *settings.seednode)
+                if not (named or real_names(settings.network.dns_seeds) or len(node.memory.book)):
                     log.warning("no peer is named: a light node needs -connect or -addnode, best of several full nodes")
-                for text in peers:
-                    node.connections.add_node(*read_endpoint("connect", text, settings.network.port))
+                dial(node.connections, settings)
                 yield node
 
     def _forget_node(self, host: str, port: int) -> None:

@@ -1,7 +1,7 @@
 """One peer of a light node, as something that can be asked: requests matched with answers, within a time limit."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from altyn.consensus.block import Block
 from altyn.consensus.checks.blocks import check_block, check_block_in_context
@@ -50,6 +50,8 @@ class LightPeer:
         self._network = network
         self._offload = offload
         self._waiting: dict[_Key, asyncio.Future[Message]] = {}
+        self.announced_at = 0.0
+        """When it last announced a block better than our tip, and before others."""
 
     @property
     def id(self) -> int:
@@ -63,6 +65,15 @@ class LightPeer:
     def serves_blocks(self) -> bool:
         needed = Services.NETWORK | Services.WITNESS
         return self.peer.features.services & needed == needed
+
+    @property
+    def takes_transactions(self) -> bool:
+        return self.peer.kind.relays_transactions
+
+    @property
+    def unanswered(self) -> Collection[object]:
+        """What it was asked for and has not given."""
+        return self._waiting.keys()
 
     def common(self, entry: Entry) -> Entry:
         """Return the last ancestor of `entry`, or itself, that the peer is known to have: at least genesis."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from random import Random
 
 from altyn.consensus.block import Block, Header
@@ -17,13 +17,18 @@ from altyn.node.light.filters import FilterChain
 from altyn.node.light.headers import HeaderChain
 from altyn.node.light.peers import LightPeer
 from altyn.node.offload import Offload
+from altyn.node.sync.addresses import AddressGossip
 from altyn.node.sync.blame import punishment
 from altyn.node.sync.header_gate import HeaderGate
 from altyn.node.sync.headers import MAX_HEADERS, HeaderSync
 from altyn.p2p.clock import Clock
-from altyn.p2p.errors import Disconnect, Misbehaving
+from altyn.p2p.errors import Misbehaving
+from altyn.p2p.kinds import PeerKind
 from altyn.p2p.limits import PROTOCOL_VERSION
 from altyn.p2p.messages import (
+    Addr,
+    AddrV2,
+    GetAddr,
     GetData,
     GetHeaders,
     Headers,
@@ -52,6 +57,7 @@ class LightSync:
         self,
         chain: HeaderChain,
         filters: FilterChain,
+        addresses: AddressGossip,
         clock: Clock,
         offload: Offload,
         random: Random,
@@ -62,6 +68,7 @@ class LightSync:
         """`remove_node` is told the address of a peer that lied, so that it is not dialled again."""
         self._chain = chain
         self._filters = filters
+        self.addresses = addresses
         self._clock = clock
         self._offload = offload
         self._remove_node = remove_node
@@ -103,7 +110,7 @@ class LightSync:
         """
         check_transaction(tx)
         offer = self._broadcast.add(tx)
-        peers = [light.peer for light in self.peers.values() if light.peer.is_ready]
+        peers = [light.peer for light in self.peers.values() if light.peer.is_ready and light.takes_transactions]
         for peer in peers:
             self._broadcast.announce(offer, peer)
         if not peers and not offer.taken.is_set():
@@ -114,6 +121,23 @@ class LightSync:
         except TimeoutError:
             raise LightError("no peer asked for the transaction: they have it already, or refused it before") from None
 
+    def in_flight(self, peer_id: int) -> Collection[object]:
+        """Return what the peer was asked for and has not given."""
+        return self.peers[peer_id].unanswered if peer_id in self.peers else ()
+
+    def is_protected(self, peer_id: int) -> bool:
+        """Whether an outbound peer is never dropped for falling behind."""
+        return self._headers.is_protected(peer_id)
+
+    def last_announcement(self, peer_id: int) -> float:
+        """Return when the peer last announced a block better than our tip, and before others; 0 for never."""
+        return self.peers[peer_id].announced_at if peer_id in self.peers else 0.0
+
+    def best_known(self, peer_id: int) -> int:
+        """Return the height of the best header that the peer is known to have, -1 if unknown (RPC: getpeerinfo)."""
+        best = self.peers[peer_id].chain.best_known if peer_id in self.peers else None
+        return best.height if best else -1
+
     def presynced(self, peer_id: int) -> int:
         """Return how many headers were looked at and not kept, -1 outside such a sync (RPC: getpeerinfo)."""
         return self._gate.presynced(peer_id)
@@ -121,24 +145,26 @@ class LightSync:
     # --- PeerHandler ---
 
     async def peer_connected(self, peer: Peer) -> None:
-        """Begin the conversation; a peer that serves neither headers nor blocks is of no use."""
-        preferred = not peer.inbound
+        """Begin the conversation."""
+        gives_headers = peer.kind is not PeerKind.ADDR_FETCH
         chain = self._headers.add(
             peer.id,
-            preferred=preferred,
-            serves_blocks=True,
+            preferred=gives_headers,
+            serves_blocks=gives_headers,
             guarded=peer.kind.brings_blocks,
             keep=False,
         )
         light = LightPeer(peer, chain, self._chain.network, self._offload, self._banish)
         self.peers[peer.id] = light
+        self.addresses.add(peer)
         log.info("%s %s connected: %s", peer, peer.address, peer.features.user_agent)
-        if not light.serves_filters:
+        if gives_headers and not light.serves_filters:
             log.warning("%s %s serves no compact filters; used for headers only", peer, peer.address)
         peer.send(SendHeaders())
-        self._broadcast.announce_all(peer)
+        if light.takes_transactions:
+            self._broadcast.announce_all(peer)
         self._send(light)
-        if light.serves_filters:
+        if gives_headers and light.serves_filters:
             self._filters.add(light)
 
     async def message_received(self, peer: Peer, message: Message) -> None:
@@ -150,7 +176,10 @@ class LightSync:
                     await self._add_headers(light, headers)
                 except Misbehaving as lie:
                     self._banish(peer, lie.reason)
-                    raise Disconnect(lie.reason) from None
+            case Addr() | AddrV2():
+                self.addresses.received(peer, message)
+            case GetAddr():
+                self.addresses.asked(peer)
             case Inv(items=items):
                 for item in items:
                     if item.type == InventoryType.BLOCK:
@@ -167,17 +196,21 @@ class LightSync:
         light = self.peers.pop(peer.id, None)
         if light is not None:
             light.left()
+            self.addresses.remove(peer)
             self._headers.remove(peer.id)
             self._gate.remove(peer.id)
             self._filters.remove(peer.id)
 
     def _banish(self, peer: Peer, reason: str) -> None:
-        """End the connection to a liar. Other nodes forgive those that their operator named; a light node has nothing
-        to go by but what peers say, so it does not call them again.
+        """End the connection to a liar for good. Other nodes forgive those that their operator named; a light node has
+        nothing to go by but what peers say, so it does not call them again.
         """
         log.warning("%s %s lied and is dropped: %s", peer, peer.address, reason)
         self._remove_node(peer.address.host, peer.address.port)
-        peer.disconnect(reason)
+        if peer.kind is PeerKind.MANUAL:
+            peer.disconnect(reason)
+        else:
+            peer.punish(reason)
 
     # --- headers ---
 
@@ -190,6 +223,7 @@ class LightSync:
         if not peer.is_ready and peer.ended is not None:
             return
         now = self._clock.now()
+        self.addresses.send(peer, now)
         light.chain.resolve(self._chain.tree)
         self._ask_headers(peer, self._headers.start(peer.id, now, may_download=True))
         reason = self._headers.overdue(peer.id, now)
@@ -225,6 +259,7 @@ class LightSync:
         self._get_headers(peer, taken.locator)
         if not taken.headers:
             return
+        tip, is_new = self._chain.tip, self._chain.tree.get(taken.headers[-1].hash) is None
         try:
             last = await self._chain.add_headers(taken.headers)
         except ValidationError as error:
@@ -235,5 +270,7 @@ class LightSync:
         if peer.id not in self.peers:
             return  # left meanwhile
         now, is_full = self._clock.now(), len(headers) == MAX_HEADERS
+        if is_new and last.chain_work > tip.chain_work:
+            light.announced_at = now
         self._get_headers(peer, self._gate.kept(peer.id, last, now, may_have_more=is_full))
         self._filters.wake()

@@ -169,15 +169,25 @@ def light_groups(node: LightNode, methods: MethodTable, clock: MockableClock, pr
     blocks = PeerBlocks(node)
     forms = Forms(node.network, secp256k1.load(node.settings.secp256k1))
     warnings = _shown(list, node.settings)
+
+    def sync_state(peer_id: int) -> SyncState:
+        sync = node.sync
+        return SyncState(
+            sync.best_known(peer_id),
+            addresses=sync.addresses.counts(peer_id),
+            presynced_headers=sync.presynced(peer_id),
+        )
+
     return [
         BlockMethods(node.chain, blocks, forms, warnings),
         SendMethods(PeerGate(node)),
         LightMethods(node, blocks),
-        _network_methods(node.connections, lambda peer_id: SyncState(), node.settings, warnings=warnings),
+        _network_methods(node.connections, sync_state, node.settings, warnings=warnings),
         BanMethods(node.connections, node.clock, node.settings.bantime),
         _wire_methods(
             node.connections, node.settings, UploadTarget(0, lambda: node.connections.total_bytes_sent, 0.0), node.clock
         ),
+        AddressMethods(node.sync.addresses, node.clock),
         ControlMethods(methods, node.network, clock, program, node.events),
     ]
 

@@ -1,11 +1,11 @@
 """Outbound peers beyond the slots: when to look for one more, which to let go (Core: EvictExtraOutboundPeers)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Protocol
 
-from altyn.node.chain.chain import Chain
 from altyn.node.events import TipChanged
-from altyn.node.sync.follow import ChainSync
+from altyn.node.sync.headers import HeaderView
 from altyn.p2p.clock import Clock
 from altyn.p2p.connections import Connections
 from altyn.p2p.kinds import PeerKind
@@ -20,13 +20,35 @@ STALE_SPACINGS = 3
 """Times the target spacing without a block, after which our tip may be stale: nobody tells us, perhaps on purpose."""
 
 
+class PeerRecords(Protocol):
+    """What is known of peers' merits; full and light nodes both do."""
+
+    def in_flight(self, peer_id: int) -> Collection[object]:
+        """Return what the peer owes us of blocks."""
+        ...
+
+    def is_protected(self, peer_id: int) -> bool:
+        """Whether an outbound peer is never dropped for falling behind."""
+        ...
+
+    def last_announcement(self, peer_id: int) -> float:
+        """Return when the peer last announced a block better than our tip, and before others; 0 for never."""
+        ...
+
+
 class ExtraPeers:
     """Calls for one more peer when the tip may be stale, and lets the worst one go; `look` is to be called often."""
 
     def __init__(
-        self, chain: Chain, follow: ChainSync, connections: Connections, outbound: Outbound, slots: Slots, clock: Clock
+        self,
+        chain: HeaderView,
+        records: PeerRecords,
+        connections: Connections,
+        outbound: Outbound,
+        slots: Slots,
+        clock: Clock,
     ) -> None:
-        self._chain, self._follow, self._connections = chain, follow, connections
+        self._chain, self._records, self._connections = chain, records, connections
         self._outbound, self._slots, self._clock = outbound, slots, clock
         self._last_tip = clock.now()
         self._next_check = self._next_stale_check = 0.0
@@ -53,7 +75,7 @@ class ExtraPeers:
 
     def _may_be_stale(self, now: float) -> bool:
         late = now - self._last_tip > STALE_SPACINGS * self._chain.network.target_spacing
-        return late and not any(self._follow.in_flight(peer_id) for peer_id in self._connections.peers)
+        return late and not any(self._records.in_flight(peer_id) for peer_id in self._connections.peers)
 
     def _let_go(self, kind: PeerKind, slots: int, now: float) -> bool:
         """Let the least useful peer of a kind go, if there are more than slots; it gets half a minute first."""
@@ -61,7 +83,7 @@ class ExtraPeers:
         if len(peers) <= slots:
             return False
         chosen = self._worst_block_relay(peers) if kind is PeerKind.BLOCK_RELAY_ONLY else self._worst_full_relay(peers)
-        if chosen is None or now - chosen.connected_at < MIN_CONNECT_TIME or self._follow.in_flight(chosen.id):
+        if chosen is None or now - chosen.connected_at < MIN_CONNECT_TIME or self._records.in_flight(chosen.id):
             return False
         chosen.disconnect("one outbound peer more than slots")
         return True
@@ -80,10 +102,10 @@ class ExtraPeers:
         loose = [
             peer
             for peer in peers
-            if not self._follow.is_protected(peer.id)
+            if not self._records.is_protected(peer.id)
             and (len(set(networks)) == 1 or networks.count(_network(peer)) > 1)
         ]
-        return min(loose, key=lambda peer: (self._follow.last_announcement(peer.id), -peer.id), default=None)
+        return min(loose, key=lambda peer: (self._records.last_announcement(peer.id), -peer.id), default=None)
 
 
 def _network(peer: Peer) -> str:

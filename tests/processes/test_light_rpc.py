@@ -58,6 +58,15 @@ def test_it_serves_the_subset_and_refuses_the_rest_as_unknown(nodes: tuple[NodeP
             light.call(name)
 
 
+def test_it_shows_its_peers_and_the_addresses_it_knows(nodes: tuple[NodeProcess, NodeProcess]) -> None:
+    _, light = nodes
+    [peer] = light.call("getpeerinfo")
+    assert (peer["synced_headers"], peer["presynced_headers"], peer["addr_relay_enabled"]) == (4, -1, True)
+    assert light.call("addpeeraddress", "31.2.3.4", 8333) == {"success": True}
+    assert light.call("getaddrmaninfo")["all_networks"] == {"new": 1, "tried": 0, "total": 1}
+    assert [known["address"] for known in light.call("getnodeaddresses")] == ["31.2.3.4"]
+
+
 @pytest.mark.parametrize(
     ("method", "params", "code"),
     [
