@@ -46,13 +46,14 @@ class SighashCache:
     used from many threads: two may compute the same part twice, none sees half of one.
     """
 
-    __slots__ = ("_blank", "_head_v0", "_outputs", "_prefixes", "_taproot", "spent_outputs", "tx")
+    __slots__ = ("_blank", "_head_v0", "_outputs", "_prefixes", "_shared", "_taproot", "spent_outputs", "tx")
 
     def __init__(self, tx: Transaction, spent_outputs: Sequence[TxOut]) -> None:
         self.tx = tx
         self.spent_outputs = spent_outputs
         self._outputs: tuple[bytes, bytes] | None = None
         self._blank: tuple[bytes, bytes, bytes] | None = None
+        self._shared: tuple[bytes, bytes, bytes] | None = None
         self._head_v0: tuple[bytes, bytes, bytes] | None = None
         self._prefixes: dict[int, hashlib._Hash] = {}
         self._taproot: tuple[bytes, bytes] | None = None
@@ -140,20 +141,21 @@ class SighashCache:
 
     def _make_head_v0(self) -> tuple[bytes, bytes, bytes]:
         """Return version with hashPrevouts and hashSequence, hashPrevouts, and hashOutputs."""
-        sha_prevouts, sha_sequences, sha_outputs = self._hash_shared()
+        sha_prevouts, sha_sequences, sha_outputs = self._shared or self._make_shared()
         prevouts = sha256(sha_prevouts).digest()
         head = self.tx.raw[:4] + prevouts + sha256(sha_sequences).digest()
         made = self._head_v0 = head, prevouts, sha256(sha_outputs).digest()
         return made
 
-    def _hash_shared(self) -> tuple[bytes, bytes, bytes]:
+    def _make_shared(self) -> tuple[bytes, bytes, bytes]:
         """Return what BIP143 and BIP341 share: one SHA-256 each of all outpoints, all sequences, all outputs."""
         inputs = self.tx.inputs
-        return (
+        made = self._shared = (
             sha256(b"".join([txin.prevout for txin in inputs])).digest(),
             sha256(struct.pack(f"<{len(inputs)}I", *[txin.sequence for txin in inputs])).digest(),
             sha256((self._outputs or self._make_outputs())[1]).digest(),
         )
+        return made
 
     # Taproot
 
@@ -212,7 +214,7 @@ class SighashCache:
         spent = self.spent_outputs
         if len(spent) != len(self.tx.inputs):
             raise ValueError("taproot digests need all outputs that the transaction spends")
-        sha_prevouts, sha_sequences, sha_outputs = self._hash_shared()
+        sha_prevouts, sha_sequences, sha_outputs = self._shared or self._make_shared()
         amounts = sha256(struct.pack(f"<{len(spent)}q", *[output.value for output in spent])).digest()
         scripts = sha256(b"".join([var_bytes(output.script_pubkey) for output in spent])).digest()
         made = self._taproot = sha_prevouts + amounts + scripts + sha_sequences, sha_outputs
