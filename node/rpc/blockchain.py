@@ -143,7 +143,7 @@ class HeaderMethods:
     )
     def getblockheader(
         self,
-        blockhash: Annotated[bytes, Hash("The block hash")],
+        blockhash: Annotated[bytes, Hash("The block hash", called="hash")],
         verbose: Annotated[bool, Flag("true for a json object, false for the hex-encoded data")] = True,
     ) -> Json:
         """Returns a block's header and its place in the chain."""
@@ -322,7 +322,7 @@ class BlockchainMethods(BlockMethods):
     def gettxout(
         self,
         txid: Annotated[bytes, Hash("The transaction id")],
-        n: Annotated[int, Number("vout number")],
+        n: Annotated[int, Number("vout number", unsigned=True)],
         include_mempool: Annotated[
             bool,
             Flag(
@@ -331,8 +331,6 @@ class BlockchainMethods(BlockMethods):
         ] = True,
     ) -> Json:
         """Returns details about an unspent transaction output."""
-        if n < 0:
-            return None
         outpoint = OutPoint.make(txid, n)
         tip = self._chain.tip
         coin = None

@@ -21,6 +21,7 @@ from altyn.node.rpc.method import (
     hash_from_json,
     hex_from_json,
     integer,
+    json_type,
 )
 
 _SEQUENCE_REPLACEABLE = 0xFFFFFFFD
@@ -94,15 +95,15 @@ def _input(value: Json, sequence: int) -> TxIn:
     expect_type(value, "object")
     txid = hash_from_json(value.get("txid"), "txid")
     vout = value.get("vout")
-    if isinstance(vout, bool) or not isinstance(vout, int):
+    if json_type(vout) != "number":
         raise RpcError(INVALID_PARAMETER, "Invalid parameter, missing vout key")
     if integer(vout) < 0:
         raise RpcError(INVALID_PARAMETER, "Invalid parameter, vout cannot be negative")
     given = value.get("sequence")
-    if isinstance(given, int) and not isinstance(given, bool):
-        if not 0 <= integer(given, _WIDE) <= SEQUENCE_FINAL:
+    if json_type(given) == "number":
+        sequence = integer(given, _WIDE)
+        if not 0 <= sequence <= SEQUENCE_FINAL:
             raise RpcError(INVALID_PARAMETER, "Invalid parameter, sequence number is out of range")
-        sequence = given
     return TxIn(OutPoint.make(txid, vout), b"", sequence)
 
 

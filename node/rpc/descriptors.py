@@ -1,6 +1,6 @@
 """Methods about descriptors, and what other methods read of them in JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from altyn.consensus.networks import Network
@@ -142,8 +142,11 @@ class DescriptorMethods:
             raise RpcError(INVALID_PARAMETER, "Range must be specified for a ranged descriptor")
         for each in parsed:  # what cannot be derived at all is told before the first address is written
             list(self._addresses(each, indexes[0]))
-        lists = [Lazy(address for index in indexes for address in self._addresses(each, index)) for each in parsed]
+        lists = [Lazy(self._all_addresses(each, indexes)) for each in parsed]
         return lists[0] if len(lists) == 1 else lists
+
+    def _all_addresses(self, descriptor: Descriptor, indexes: Sequence[int]) -> Iterator[str]:
+        return (address for index in indexes for address in self._addresses(descriptor, index))
 
     def _addresses(self, descriptor: Descriptor, index: int) -> Iterator[str]:
         try:

@@ -6,7 +6,7 @@ from altyn.node.mempool.fee_stats import BUCKETS, Estimate, Range
 from altyn.node.mempool.fees import FeeEstimator, Horizon
 from altyn.node.rpc.amounts import Amount, JsonNumber
 from altyn.node.rpc.errors import INVALID_PARAMETER, RpcError
-from altyn.node.rpc.method import HIDDEN, Json, Number, Parameter, Text, expect_type, method
+from altyn.node.rpc.method import HIDDEN, Fraction, Json, Number, Text, method
 
 _MODES = ("unset", "economical", "conservative")
 _NOTHING_MEETS = "Insufficient data or no feerate found which meets threshold"
@@ -58,17 +58,16 @@ class FeeMethods:
         self,
         conf_target: Target,
         threshold: Annotated[
-            Json,
-            Parameter("The proportion of transactions in a given feerate range that must have been confirmed in time."),
+            float,
+            Fraction("The proportion of transactions in a given feerate range that must have been confirmed in time."),
         ] = 0.95,
     ) -> Json:
         """Estimates the approximate fee per kilobyte by the counts of each horizon."""
         _check_target(conf_target)
-        success = threshold if isinstance(threshold, float) else float(str(expect_type(threshold, "number")))
-        if not 0 <= success <= 1:
+        if not 0 <= threshold <= 1:
             raise RpcError(INVALID_PARAMETER, "Invalid threshold")
         return {
-            horizon.name.lower(): _raw_form(self._estimator.raw(conf_target, success, horizon), horizon)
+            horizon.name.lower(): _raw_form(self._estimator.raw(conf_target, threshold, horizon), horizon)
             for horizon in Horizon
             if conf_target <= horizon.most_blocks
         }

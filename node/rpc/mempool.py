@@ -20,7 +20,7 @@ from altyn.node.rpc.errors import (
 )
 from altyn.node.rpc.json_forms import display
 from altyn.node.rpc.json_text import LazyObject
-from altyn.node.rpc.method import Flag, Hash, Json, Number, Object, Parameter, Text, expect_type, method
+from altyn.node.rpc.method import Flag, Fraction, Hash, Json, Number, Object, Text, expect_type, method
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _FAMILY_RESULT = f"""
         verbose = true: an object with, for each txid: {_ENTRY_FORM}"""
 
 NO_OPTIONS: dict[str, Json] = {}
-Txid = Annotated[bytes, Hash("The transaction id (must be in mempool)")]
+Txid = Annotated[bytes, Hash("The transaction id (must be in mempool)", called="parameter 1")]
 Verbose = Annotated[bool, Flag("True for a json object, false for array of transaction ids")]
 
 
@@ -193,7 +193,9 @@ class MempoolMethods:
     def prioritisetransaction(
         self,
         txid: Annotated[bytes, Hash("The transaction id.")],
-        dummy: Annotated[Json, Parameter("API-Compatibility for previous API. Must be zero or null.")],
+        dummy: Annotated[
+            float | None, Fraction("API-Compatibility for previous API. Must be zero or null.", may_be_null=True)
+        ],
         fee_delta: Annotated[
             int,
             Number(
@@ -205,7 +207,7 @@ class MempoolMethods:
         ],
     ) -> bool:
         """Accepts the transaction into mined blocks at a higher (or lower) priority."""
-        if dummy is not None and float(str(expect_type(dummy, "number"))):
+        if dummy:
             raise RpcError(
                 INVALID_PARAMETER,
                 "Priority is no longer supported, dummy argument to prioritisetransaction must be 0.",
@@ -253,6 +255,7 @@ class MempoolMethods:
                 use_current_time (boolean, default=true): as if the transactions came now, not when the file says
                 apply_fee_delta_priority (boolean, default=false): apply what prioritisetransaction said there
                 apply_unbroadcast_set (boolean, default=false): announce again what no peer had taken there""",
+                fields=("use_current_time", "apply_fee_delta_priority", "apply_unbroadcast_set"),
             ),
         ] = NO_OPTIONS,
     ) -> Json:

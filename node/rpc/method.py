@@ -54,7 +54,7 @@ def expect_type(value: Json, expected: str) -> Json:
 
 def expect_fields(value: dict[str, Json], *, optional: bool = False, **expected: str) -> None:
     """Check types of named fields, which may be absent if `optional` (Core: RPCTypeCheckObj). Raises RpcError -3."""
-    for name, kind in expected.items():
+    for name, kind in sorted(expected.items()):
         found = json_type(value.get(name))
         if found == "null" and not optional:
             raise RpcError(TYPE_ERROR, f"Missing {name}")
@@ -62,10 +62,10 @@ def expect_fields(value: dict[str, Json], *, optional: bool = False, **expected:
             raise RpcError(TYPE_ERROR, f"JSON value of type {found} for field {name} is not of expected type {kind}")
 
 
-def integer(value: Json, bound: int = _INT32) -> int:
-    """Return a JSON number as an integer of 32 bits, or up to `bound`. Raises RpcError."""
+def integer(value: Json, bound: int = _INT32, least: int | None = None) -> int:
+    """Return a JSON number as an integer of 32 bits, or from `least` or `-bound` up to `bound`. Raises RpcError."""
     expect_type(value, "number")
-    if not isinstance(value, int) or not -bound <= value < bound:
+    if not isinstance(value, int) or not (-bound if least is None else least) <= value < bound:
         raise RpcError(MISC_ERROR, "JSON integer out of range")
     return value
 
@@ -112,6 +112,8 @@ class Parameter:
     hidden: bool = False
     keeps_null: bool = False
     """Whether the method gets null as it was given, not the default."""
+    may_be_null: bool = False
+    """Whether null stands for none, though arguments that must be given follow."""
 
     type_name: typing.ClassVar[str] = "any"
     expected: typing.ClassVar[str] = ""
@@ -141,8 +143,11 @@ class Text(Parameter):
 class Hash(Text):
     """A displayed hash; the method gets 32 bytes in internal order."""
 
+    called: str = ""
+    """What refusals call it, if not by its name."""
+
     def convert(self, value: Json, name: str) -> bytes:
-        return hash_from_json(value, name)
+        return hash_from_json(value, self.called or name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,11 +155,25 @@ class Number(Parameter):
     """A whole number of 32 bits, or 64 when `wide`."""
 
     wide: bool = False
+    unsigned: bool = False
     type_name = "numeric"
     expected = "number"
 
     def convert(self, value: Json, name: str) -> int:
+        if self.unsigned:
+            return integer(value, 1 << (64 if self.wide else 32), least=0)
         return integer(value, _INT64 if self.wide else _INT32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fraction(Parameter):
+    """Any number; the method gets a float."""
+
+    type_name = "numeric"
+    expected = "number"
+
+    def convert(self, value: Json, name: str) -> float:
+        return float(str(value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,9 +260,9 @@ class Method:
         shown = [argument for argument in self.arguments if not argument.parameter.hidden]
         words, is_open = [self.name], False
         for argument in shown:
-            if not argument.is_required and not is_open:
-                words.append("(")
-                is_open = True
+            if is_open == argument.is_required:
+                words.append(")" if is_open else "(")
+                is_open = not is_open
             words.append(argument.parameter.usage(argument.name))
         return " ".join(words + [")"] * is_open)
 
@@ -360,7 +379,7 @@ def method(
         arguments = []
         for each in list(inspect.signature(function).parameters.values())[1:]:
             parameter = next(part for part in hints[each.name].__metadata__ if isinstance(part, Parameter))
-            arguments.append(Argument(each.name, parameter, each.default))
+            arguments.append(Argument(each.name, parameter, None if parameter.may_be_null else each.default))
         examples = (example,) if isinstance(example, str) else tuple(example)
         function.__rpc__ = Method(  # type: ignore[attr-defined]  # the mark that `_marked` looks for
             name or function.__name__,

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Annotated
 
-from altyn.consensus.block import Block, Header
+from altyn.consensus.block import HEADER_SIZE, Block, Header
 from altyn.consensus.deployments import State, VersionBits, is_active
 from altyn.consensus.encoding import EncodingError
 from altyn.consensus.errors import ValidationError
@@ -134,7 +134,8 @@ class MiningMethods:
             return await self._test_proposal(request.get("data"))
         if mode is not None and mode != "template":
             raise RpcError(INVALID_PARAMETER, "Invalid mode")
-        rules = [expect_type(rule, "string") for rule in expect_type(request.get("rules") or [], "array")]
+        given = request.get("rules")
+        rules = [expect_type(rule, "string") for rule in (given if isinstance(given, list) else [])]
         network = self._chain.network
         if not network.is_test_chain:
             if not self._connection_count():
@@ -280,7 +281,7 @@ class MiningMethods:
     async def submitheader(self, hexdata: Annotated[str, Text("the hex-encoded block header data")]) -> None:
         """Decode the given hexdata as a header and submit it as a candidate chain tip if valid."""
         try:
-            header = Header.parse(decode_hex(hexdata) or b"")
+            header = Header.parse((decode_hex(hexdata) or b"")[:HEADER_SIZE])  # what follows it is ignored
         except EncodingError:
             raise RpcError(DESERIALIZATION_ERROR, "Block header decode failed") from None
         if header.prev_hash not in self._chain.tree:

@@ -82,7 +82,7 @@ class RawTransactionMethods:
     )
     async def getrawtransaction(
         self,
-        txid: Annotated[bytes, Hash("The transaction id")],
+        txid: Annotated[bytes, Hash("The transaction id", called="parameter 1")],
         verbosity: Annotated[
             int,
             Verbosity(
@@ -90,7 +90,9 @@ class RawTransactionMethods:
                 alias="verbose",
             ),
         ] = 0,
-        blockhash: Annotated[bytes | None, Hash("The block in which to look for the transaction")] = None,
+        blockhash: Annotated[
+            bytes | None, Hash("The block in which to look for the transaction", called="parameter 3")
+        ] = None,
     ) -> Json:
         """Returns a transaction of the mempool, of the given block, or with -txindex of any block."""
         chain = self._chain

@@ -122,7 +122,7 @@ class ScanMethods:
             return await self._scan_coins(needles)
 
     async def _expand(self, objects: list[Json], scan: _Scan) -> Needles:
-        wanted = ((each, index) for value in objects for each, indexes in self._read(value) for index in indexes)
+        wanted = ((each, index, value) for value in objects for each, indexes in self._read(value) for index in indexes)
         needles: Needles = {}
         while not scan.is_aborted and await self._offload(_take, needles, wanted):
             pass
@@ -199,6 +199,7 @@ class ScanMethods:
             Object(
                 "What else is asked",
                 details="filter_false_positives (boolean): Look into the blocks too (slower, may fail on pruned nodes)",
+                fields=("filter_false_positives",),
             ),
         ] = None,
     ) -> Json:
@@ -265,13 +266,14 @@ class ScanMethods:
         return any(coin.output.script_pubkey in needles for coins in spent for coin in coins)
 
 
-def _take(needles: Needles, wanted: Iterator[tuple[Descriptor, int]]) -> bool:
+def _take(needles: Needles, wanted: Iterator[tuple[Descriptor, int, Json]]) -> bool:
     """Expand some more descriptors; return whether there may be others. Raises RpcError."""
-    for count, (descriptor, index) in enumerate(wanted, start=1):
+    for count, (descriptor, index, value) in enumerate(wanted, start=1):
         try:
             scripts = descriptor.expand(index).scripts
         except DescriptorError as error:
-            raise RpcError(INVALID_ADDRESS_OR_KEY, f"{error}: '{str(descriptor).partition('#')[0]}'") from error
+            given = value["desc"] if isinstance(value, dict) else value
+            raise RpcError(INVALID_ADDRESS_OR_KEY, f"{error}: '{given}'") from error
         for script in scripts:
             needles[script] = descriptor, index
         if count == SCRIPTS_AT_ONCE:

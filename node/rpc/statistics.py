@@ -47,7 +47,7 @@ class StatisticsMethods:
     async def getblockstats(
         self,
         hash_or_height: Annotated[Json, HashOrHeight("The block hash or height of the target block")],
-        stats: Annotated[list[Json] | None, Array("Values to plot (all when left out)", shown='["height",...]')] = None,
+        stats: Annotated[list[Json] | None, Array("Values to plot (all when left out)", shown="stats")] = None,
     ) -> Json:
         """Compute per block statistics for a given window. All amounts are in satoshis."""
         entry = find_by_hash_or_height(self._chain, hash_or_height)

@@ -146,6 +146,7 @@ def kind(value: Any) -> str:
 
 
 SEGWIT = {"rules": ["segwit"]}
+SURELY = {"filter_false_positives": True}
 SECRET = "cMahea7zqjxrtgAbB7LSGbcQUr1uX1ojuat9jZodMN87JcbXMTcA"
 KEY = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
 OTHER_KEY = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5"
@@ -189,6 +190,7 @@ BUILD_RESULTS = [
         ([{"txid": ONE, "vout": 0}], [], 0, False),
         ([{"txid": ONE, "vout": 0, "sequence": 4294967295}], [], 7),
         ([{"txid": ONE, "vout": 0, "sequence": "a"}], []),
+        ([{"txid": ONE, "vout": 0, "sequence": True}], []),
     )
 ]
 BUILD_ERRORS = [
@@ -199,6 +201,8 @@ BUILD_ERRORS = [
         ([{"txid": ONE}], {}),
         ([{"txid": ONE, "vout": -1}], {}),
         ([{"txid": ONE, "vout": "x"}], {}),
+        ([{"txid": ONE, "vout": 1.5}], {}),
+        ([{"txid": ONE, "vout": 0, "sequence": 1.5}], {}),
         ([{"txid": "zz", "vout": 1}], {}),
         ([{"txid": ONE, "vout": 0, "sequence": -1}], {}),
         ([{"txid": ONE, "vout": 0, "sequence": 4294967296}], {}),
@@ -231,6 +235,7 @@ SIGN_ERRORS = [
         (SPEND, [1]),
         (SPEND, [SECRET], previous(P2WPKH)),
         (SPEND, [], [1]),
+        (SPEND, [], [{}]),
         (SPEND, [], [{"txid": ONE, "vout": 0}]),
         (SPEND, [], [{"vout": 0, "scriptPubKey": P2WPKH}]),
         (SPEND, [], [{"txid": ONE, "vout": "0", "scriptPubKey": P2WPKH}]),
@@ -255,6 +260,7 @@ DESCRIPTOR_RESULTS = [
     ("deriveaddresses", (f"wpkh({TPUB}/1/1/*)#dkdwv7el", 2)),
     ("deriveaddresses", (f"wpkh({TPUB}/1/1/*)#dkdwv7el", [1, 2])),
     ("deriveaddresses", (f"combo({KEY})#lq9sf04s",)),
+    ("deriveaddresses", (f"wpkh({TPUB}/<0;1>/*)#0pfxqzvr", [0, 2])),
     *(
         ("scantxoutset", ("start", [each]))
         for each in (
@@ -320,6 +326,8 @@ DESCRIPTOR_ERRORS = [
             ("start", [{"desc": 1}]),
             ("start", [{"desc": "raw(51)", "range": -1}]),
             ("start", [f"wpkh({TPUB}/1h/*)"]),
+            ("start", [f"wpkh({TPUB}/1h/*)#gv8m0y6d"]),
+            ("start", [{"desc": f"wpkh({TPUB}/<1h;2h>/*)"}]),
         )
     ),
     *(
@@ -451,6 +459,13 @@ MORE_ERRORS = [
     ("mockscheduler", (0,)),
     ("mockscheduler", (3601,)),
     ("logging", (["foo"],)),
+    ("estimaterawfee", (6, "x")),
+    ("getmempoolentry", ("x",)),
+    ("getmempoolancestors", ("x",)),
+    ("getmempooldescendants", ("x",)),
+    ("getrawtransaction", ("x",)),
+    ("getrawtransaction", (UNKNOWN, 1, "x")),
+    ("getblockheader", ("x",)),
 ]
 
 RESULTS: list[tuple[str, tuple[str, ...] | tuple[Any, ...]]] = [
@@ -477,6 +492,7 @@ RESULTS: list[tuple[str, tuple[str, ...] | tuple[Any, ...]]] = [
     ("getrawtransaction", ("CONFIRMED", 2)),
     ("getrawtransaction", ("CONFIRMED", True, "BLOCK")),
     ("getrawtransaction", ("WAITING", 1)),
+    ("gettxout", (UNKNOWN, 4294967295)),
     ("getmempoolinfo", ()),
     ("getrawmempool", ()),
     ("getrawmempool", (True,)),
@@ -515,6 +531,7 @@ RESULTS: list[tuple[str, tuple[str, ...] | tuple[Any, ...]]] = [
     ("getnetworkhashps", ()),
     ("getnetworkhashps", (-1, 50)),
     ("submitheader", ("HEADER",)),
+    ("submitheader", ("HEADER_AND_MORE",)),
     ("combinerawtransaction", (["RAW", "RAW"],)),
     *MORE_RESULTS,
     *PSBT_RESULTS,
@@ -538,6 +555,7 @@ ERRORS: list[tuple[str, tuple[Any, ...]]] = [
     ("getblockfilter", ("BLOCK", "extended")),
     ("gettxout", ("00", 0)),
     ("gettxout", (UNKNOWN, "0")),
+    ("gettxout", (UNKNOWN, -1)),
     ("getrawtransaction", (UNKNOWN,)),
     ("getrawtransaction", (UNKNOWN, 0, UNKNOWN)),
     ("getrawtransaction", (UNKNOWN, 0, "BLOCK")),
@@ -555,6 +573,7 @@ ERRORS: list[tuple[str, tuple[Any, ...]]] = [
     ("decodescript", ("zz",)),
     ("getblocktemplate", ({},)),
     ("getblocktemplate", ({"mode": "dream"},)),
+    ("getblocktemplate", ({"rules": "segwit"},)),
     ("getblocktemplate", ({"mode": "proposal"},)),
     ("getblocktemplate", ({"mode": "proposal", "data": "00"},)),
     ("submitblock", ("00",)),
@@ -604,6 +623,8 @@ def filled(contract: Contract, value: Any) -> Any:
             return contract.block
         case "BLOCK_HEX":
             return contract.peer.call("getblock", contract.block, 0)
+        case "HEADER_AND_MORE":
+            return contract.peer.call("getblockheader", contract.block, False) + "00"
         case "HEADER":
             return contract.peer.call("getblockheader", contract.block, False)
         case "PSBT" | "UPDATED" | "SIGNED_PSBT":
@@ -683,6 +704,8 @@ def test_missing_arguments_get_the_help_that_begins_alike(contract: Contract, me
         {"method": "getblockhash", "id": 1, "params": {"args": [0]}},
         {"method": "getblockhash", "id": 1, "params": {"depth": 0}},
         {"method": "getblockhash", "id": 1, "params": {"args": [0], "height": 1}},
+        {"method": "scanblocks", "id": 1, "params": {"action": "start", "scanobjects": ["raw(51)"], **SURELY}},
+        {"method": "importmempool", "id": 1, "params": {"filepath": "/nowhere", "apply_unbroadcast_set": True}},
         {"method": "nothing", "id": 1},
         {"method": "nothing", "id": 1, "jsonrpc": "2.0"},
         {"method": 7, "id": 1},

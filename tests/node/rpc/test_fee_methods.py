@@ -1,5 +1,7 @@
 from rpc_node import Rpc, refusal
 
+from altyn.node.rpc.amounts import JsonNumber
+
 
 async def test_a_fresh_node_has_an_estimate(rpc: Rpc) -> None:
     answer = await rpc.call("estimatesmartfee", 6)
@@ -8,7 +10,7 @@ async def test_a_fresh_node_has_an_estimate(rpc: Rpc) -> None:
 
 
 async def test_each_horizon_says_what_it_lacks(rpc: Rpc) -> None:
-    answer = await rpc.call("estimaterawfee", 20, 0.5)
+    answer = await rpc.call("estimaterawfee", 20, JsonNumber("0.5"))
     assert list(answer) == ["medium", "long"]
     assert answer["long"]["scale"] == 24
     assert str(answer["long"]["decay"]) == "0.99931"
