@@ -8,7 +8,7 @@ from random import Random
 from altyn.consensus.block import Header
 from altyn.node.chain.tree import Entry
 from altyn.node.sync.headers import MAX_HEADERS, HeaderSync, HeaderView
-from altyn.node.sync.least_work import has_enough_work, least_work
+from altyn.node.sync.least_work import has_enough_work, is_ancestor, least_work
 from altyn.node.sync.presync import Presync, Step
 from altyn.p2p.errors import Disconnect
 
@@ -57,7 +57,9 @@ class HeaderGate:
         tree = self._chain.tree
         is_full = len(headers) == MAX_HEADERS
         presync = self._presyncs.get(peer_id)
-        if presync is not None:
+        if presync is not None and self._is_kept(headers[-1]):
+            del self._presyncs[peer_id]  # another peer was faster, and has shown that the chain is worth it
+        elif presync is not None:
             step = presync.take(headers, is_full=is_full)
             if step.success:
                 self._sync.answered(peer_id, len(headers), now)
@@ -85,12 +87,17 @@ class HeaderGate:
         """
         more = None
         if may_have_more and peer_id not in self._presyncs:
-            more = self._locator(self._sync.ask(peer_id, now, last))
+            best = self._chain.tree.best_header
+            more = self._locator(self._sync.ask(peer_id, now, best if is_ancestor(last, best) else last))
         self._sync.chain_of(peer_id).announced(last.hash, self._chain.tree)
         if not may_have_more and self._sync.is_useless(peer_id):
             raise Disconnect("outbound peer headers chain has insufficient work")
         self._sync.caught_up(peer_id)
         return more
+
+    def _is_kept(self, header: Header) -> bool:
+        known = self._chain.tree.get(header.hash)
+        return known is not None and is_ancestor(known, self._chain.tree.best_header)
 
     def _go_on(self, peer_id: int, presync: Presync, step: Step, now: float) -> Locator | None:
         """Go on with a sync of headers whose chain may have too little work, or end it."""

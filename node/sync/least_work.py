@@ -21,10 +21,11 @@ def least_work(chain: HeaderView) -> int:
 def has_enough_work(chain: HeaderView, parent: Entry, headers: Sequence[Header]) -> bool:
     """Whether `headers`, on top of `parent`, are worth keeping, or kept as part of a chain that is."""
     known = chain.tree.get(headers[-1].hash)
-    if known is not None and (chain.is_active(known) or _is_ancestor(known, chain.tree.best_header)):
+    if known is not None and (chain.is_active(known) or is_ancestor(known, chain.tree.best_header)):
         return True
     return parent.chain_work + sum(work(header.bits) for header in headers) >= least_work(chain)
 
 
-def _is_ancestor(entry: Entry, descendant: Entry) -> bool:
+def is_ancestor(entry: Entry, descendant: Entry) -> bool:
+    """Whether `descendant` stands on `entry`, or is it."""
     return entry.height <= descendant.height and descendant.ancestor(entry.height) is entry
