@@ -17,10 +17,12 @@ from altyn.consensus.block import Block
 from altyn.consensus.filters import encode_filter
 from altyn.consensus.networks import REGTEST
 from altyn.node.light.node import LightNode
+from altyn.node.light.sync import HEADER_PEERS
+from altyn.node.sync.headers import CHAIN_SYNC_TIMEOUT, HEADERS_PROOF_TIMEOUT
 from altyn.node.testnet.simulation import ANYONE, SimulatedLight, SimulatedNetwork
 from altyn.p2p.addresses import TimedAddress
 from altyn.p2p.kinds import PeerKind, Services
-from altyn.p2p.messages import Addr, AddrV2, GetAddr, Inv, Message
+from altyn.p2p.messages import Addr, AddrV2, GetAddr, GetHeaders, Inv, Message
 from altyn.p2p.netgroups import net_group, parse_address
 
 NOW = 1_700_000_000
@@ -124,6 +126,22 @@ async def test_one_network_full_of_attackers_gets_one_place(world: World) -> Non
     assert len(set(found) - set(honest)) <= 1
     assert light.tip == world.blocks[-1].hash
     await world.network.until(lambda: light.node.filters.height == LENGTH, within=60)
+
+
+async def test_peers_that_give_no_headers_stall_the_first_sync_for_a_bounded_time(world: World) -> None:
+    """As many as are asked at once: they go after 22 minutes at the most."""
+    mute = await world.add(*groups_of(HEADER_PEERS, first=66))
+    for host in mute:
+        world.nodes[host].silent = {GetHeaders}
+    light = await world.light(seednode=(await world.seed(*timed(*mute)),))
+    await world.network.until(lambda: all(world.nodes[host].requests(GetHeaders) for host in mute), within=60)
+    [honest] = await world.add("20.0.0.1")
+    light.node.memory.book.add(timed(honest), parse_address("31.0.0.1"), NOW)
+    await world.network.until(lambda: bool(world.nodes[honest].peers), within=60)
+    await asyncio.sleep(60)
+    assert light.tip == world.blocks[0].hash
+    await asyncio.sleep(CHAIN_SYNC_TIMEOUT + HEADERS_PROOF_TIMEOUT)
+    assert light.tip == world.blocks[-1].hash
 
 
 async def test_a_flood_of_addresses_stays_small(world: World) -> None:
