@@ -52,7 +52,7 @@ def load(
         raise SettingsError(f'Specified data directory "{datadir}" does not exist.')
     config = _read_config(above, datadir)
     unsectioned, unknown = config.layer("", _KNOWN)
-    chain = _choose_chain(command_line, environment, unsectioned, base)
+    chain = _choose_chain([command_line, environment, unsectioned], base)
     section, unknown_in_section = config.layer(chain, _KNOWN)
     layers = [*above, section, unsectioned, base]
     warnings = [*config.warnings]
@@ -97,7 +97,7 @@ def _read_config(above: Sequence[Layer], datadir: Path) -> ConfigFile:
     config.read(_text_of(path))
     if "includeconf" in above[0].negated:
         return config
-    chain = _choose_chain(*above, config.layer("", _KNOWN)[0], Layer(_KNOWN))
+    chain = _choose_chain([*above, config.layer("", _KNOWN)[0]], Layer(_KNOWN))
     for included in (*config.get("includeconf"), *config.get("includeconf", chain)):
         path = datadir / Path(included).expanduser()
         if not path.is_file():
@@ -113,18 +113,18 @@ def _text_of(path: Path) -> str:
         raise SettingsError(f"Error reading configuration file: {path}: {error}") from error
 
 
-def _choose_chain(*layers: Layer) -> str:
-    """Return Core's name of the chain that the first layer asks for that says anything about it."""
-    for layer in layers:
-        asked = [flag for flag in _NETWORK_FLAGS if choose(OPTIONS[flag], [layer])[0]]
-        if "chain" in layer:
+def _choose_chain(asking: Sequence[Layer], base: Layer) -> str:
+    """Return Core's name of the chain that those ask for together, or `base` if they ask for none."""
+    for layers in (asking, [base]):
+        asked = [flag for flag in _NETWORK_FLAGS if choose(OPTIONS[flag], layers)[0]]
+        if any("chain" in layer for layer in layers):
             asked.append("chain")
         if len(asked) > 1:
             raise SettingsError(
                 "Invalid combination of -regtest, -signet, -testnet, -testnet4 and -chain. Can use at most one."
             )
         if asked:
-            name = choose(OPTIONS["chain"], [layer])[0] if asked == ["chain"] else asked[0]
+            name = choose(OPTIONS["chain"], layers)[0] if asked == ["chain"] else asked[0]
             name = "testnet3" if name == "testnet" else name
             if name not in NETWORKS:
                 raise SettingsError(f"Unknown chain {name}.")
@@ -160,6 +160,9 @@ def _finish(raw: Settings) -> Settings:
         "port": raw.port or network.port,
         "rpcport": raw.rpcport or network.rpc_port,
     }
+    for name, port in (("port", raw.port), ("rpcport", raw.rpcport)):
+        if name in raw.given and not port:
+            raise SettingsError(f"Invalid port specified in -{name}: '0'")
     for name, texts in (("onion", [raw.onion]), ("proxy", [raw.proxy]), ("rpcbind", raw.rpcbind)):
         for text in filter(None, texts):
             read_endpoint(name, text, 1)
@@ -188,8 +191,6 @@ def _finish(raw: Settings) -> Settings:
         raise SettingsError(f"acceptnonstdtxn is not currently supported for {network.chain} chain")
     if raw.mocktime and not network.is_mockable:
         raise SettingsError("-mocktime is for regression testing (-regtest mode) only")
-    if raw.rpccookieperms not in {"owner", "group", "all"}:
-        raise SettingsError(f"Invalid -rpccookieperms={raw.rpccookieperms}; must be one of 'owner', 'group', or 'all'.")
     if raw.secp256k1 not in {"auto", "coincurve", "ecdsa"}:
         raise SettingsError(f"Unknown -secp256k1 value {raw.secp256k1}.")
     settings = dataclasses.replace(raw, **changes)  # type: ignore[arg-type]  # of several types

@@ -1,6 +1,9 @@
 """How a node meets others, by its settings: full and light nodes alike."""
 
+import errno
 import logging
+import os
+import socket
 from collections.abc import Callable
 
 from altyn.node.events import Events
@@ -106,11 +109,16 @@ async def listen(connections: Connections, settings: Settings) -> None:
     for (host, port), permissions, onion in settings.doors:
         try:
             endpoint = await connections.listen(host, port, permissions, onion=onion)
+        except socket.gaierror:
+            raise NodeError(f"Cannot resolve -bind address: '{host}'") from None
         except OSError as error:
             if settings.bind or settings.whitebind:
+                taken = ". Altyn is probably already running."
+                why = f" (bind returned error {os.strerror(error.errno or 0)} ({error.errno}))"
                 raise NodeError(
-                    f"Unable to bind to {Endpoint(host, port)} on this computer. Altyn is probably already running. "
-                    f"({error.strerror or error})"
+                    f"Unable to bind to {Endpoint(host, port)} on this computer"
+                    f"{taken if error.errno == errno.EADDRINUSE else why}\n"
+                    "Error: Failed to listen on any port. Use -listen=0 if you want this."
                 ) from None
             log.debug("not listening on %s: %s", Endpoint(host, port), error)
         else:

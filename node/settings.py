@@ -42,12 +42,12 @@ ALTYN_STYLE: Mapping[str, str] = {
 """The defaults of `altyn node` and `altyn light`: regtest, with compact filters built and served."""
 
 _ACCEPTED_NAMES = """
-addresstype allowignoredconf asmap blocksxor blockversion capturemessages
+acceptstalefeeestimates addresstype allowignoredconf asmap blocksxor blockversion capturemessages
 changetype checkaddrman checkblockindex checkblocks checklevel checkmempool checkpoints disablewallet
 fallbackfee i2pacceptincoming keypool listenonion logips loglevel loglevelalways logsourcelocations maxapsfee
-maxorphantx maxreceivebuffer maxsendbuffer maxsigcachesize mintxfee natpmp paytxfee printpriority
+maxorphantx maxreceivebuffer maxsendbuffer maxsigcachesize mintxfee natpmp paytxfee printpriority privdb
 rpcdoccheck settings spendzeroconfchange stopafterblockimport test torcontrol txconfirmtarget txreconciliation
-unsafesqlitesync upnp vbparams wallet walletbroadcast walletdir walletrbf walletrejectlongchains
+unsafesqlitesync upnp vbparams wallet walletbroadcast walletcrosschain walletdir walletrbf walletrejectlongchains
 """
 ACCEPTED: frozenset[str] = frozenset(_ACCEPTED_NAMES.split())
 """Options of Core that are read and have no effect here; the log names those that were given."""

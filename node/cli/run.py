@@ -23,7 +23,7 @@ from altyn.node.light.node import LightNode
 from altyn.node.logs import LogCategories, TipLog, log_start, logging_to
 from altyn.node.notify import Commands, notify_of_blocks, notify_of_warnings
 from altyn.node.options import SettingsError
-from altyn.node.rpc.auth import Users, make_cookie
+from altyn.node.rpc.auth import Cookie, Users, make_cookie
 from altyn.node.rpc.control import Program
 from altyn.node.rpc.groups import full_groups, full_rest, light_groups
 from altyn.node.rpc.metrics import NodeMetrics
@@ -48,6 +48,8 @@ class Kind(Enum):
     FULL = "full node"
     LIGHT = "light node"
 
+
+_NO_HTTP_SERVER = "Unable to start HTTP server. See debug log for details."
 
 Ready = Callable[[Sequence[tuple[str, int]]], None]
 """Called when the node answers everything, with the addresses of its RPC server."""
@@ -113,7 +115,10 @@ def _fail(text: str) -> int:
 @contextmanager
 def _pid_file(settings: Settings) -> Iterator[None]:
     path = settings.path(settings.pid)
-    path.write_text(f"{os.getpid()}\n")
+    try:
+        path.write_text(f"{os.getpid()}\n")
+    except OSError as error:
+        raise SettingsError(f"Unable to create the PID file '{path}': {error.strerror} ({error.errno})") from error
     try:
         yield
     finally:
@@ -217,9 +222,14 @@ async def _stop_without_starter(ending: _Ending) -> None:
 @asynccontextmanager
 async def _rpc(settings: Settings) -> AsyncIterator[tuple[RpcServer, list[tuple[str, int]]]]:
     """Serve RPC; the cookie is there before anybody is answered."""
-    cookie = make_cookie(settings)
+    try:
+        cookie = make_cookie(settings)
+        users = Users.from_settings(settings, cookie)
+    except SettingsError as error:
+        log.warning("%s", error)
+        raise NodeError(_NO_HTTP_SERVER, hint=str(error)) from error
     server = RpcServer(
-        Users.from_settings(settings, cookie),
+        users,
         threads=settings.rpcthreads,
         work_queue=settings.rpcworkqueue,
         timeout=float(settings.rpcservertimeout),
@@ -238,20 +248,27 @@ async def _rpc(settings: Settings) -> AsyncIterator[tuple[RpcServer, list[tuple[
         yield server, []
         return
     if cookie is not None:
-        cookie.write()
+        _write(cookie)
     try:
         addresses = await server.listen(settings.rpc_addresses)
     except OSError as error:
-        log.info("no address for RPC: %s", error)
+        log.info("Unable to bind any endpoint for RPC server: %s", error)
         if cookie is not None:
             cookie.remove()
-        raise NodeError(
-            f"Unable to start HTTP server on port {settings.rpcport}, is it in use? See debug log for details.",
-            hint="Choose another port with --rpcport.",
-        ) from error
+        hint = f"Is port {settings.rpcport} in use? Choose another one with --rpcport."
+        raise NodeError(_NO_HTTP_SERVER, hint=hint) from error
     try:
         yield server, addresses
     finally:
         await server.close()
         if cookie is not None:
             cookie.remove()
+
+
+def _write(cookie: Cookie) -> None:
+    try:
+        cookie.write()
+    except OSError as error:
+        reason = f"Unable to write the cookie {cookie.path}: {error}"
+        log.warning("%s", reason)
+        raise NodeError(_NO_HTTP_SERVER, hint=reason) from error

@@ -72,7 +72,8 @@ class Users:
         passwords = {COOKIE_USER: cookie.password} if cookie else {}
         if settings.rpcpassword:
             passwords[settings.rpcuser] = settings.rpcpassword
-        return cls(passwords, settings.rpcauth, settings.rpcwhitelist, whitelist_default=settings.rpcwhitelistdefault)
+        salted = filter(None, settings.rpcauth)  # an empty one says nothing
+        return cls(passwords, salted, settings.rpcwhitelist, whitelist_default=settings.rpcwhitelistdefault)
 
     def identify(self, authorization: str | None) -> str | None:
         """Return the user that an `Authorization` header proves to be, None if it proves nothing."""
@@ -106,10 +107,13 @@ class Users:
 
 
 def make_cookie(settings: Settings) -> Cookie | None:
-    """Return the cookie of this run, None when a password is configured instead."""
-    if settings.rpcpassword or settings.rpccookiefile == "0":
+    """Return the cookie of this run, None when a password is configured instead. Raises SettingsError."""
+    if settings.rpcpassword or settings.rpccookiefile in {"", "0"}:
         return None
-    return Cookie(settings.path(settings.rpccookiefile), _MODES[settings.rpccookieperms])
+    readers = settings.rpccookieperms
+    if readers not in _MODES:
+        raise SettingsError(f"Invalid -rpccookieperms={readers}; must be one of 'owner', 'group', or 'all'.")
+    return Cookie(settings.path(settings.rpccookiefile), _MODES[readers])
 
 
 def _parse_salted(line: str) -> tuple[str, str, str]:

@@ -363,7 +363,8 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         raise SettingsError(
             f"Invalid -rpcallowip subnet specification: {text}. Valid values are a single IP (e.g. 1.2.3.4), "
             "a network/netmask (e.g. 1.2.3.4/255.255.255.0), a network/CIDR (e.g. 1.2.3.4/24), "
-            "all ipv4 (0.0.0.0/0), or all ipv6 (::/0)."
+            "all ipv4 (0.0.0.0/0), or all ipv6 (::/0).\n"
+            "Error: Unable to start HTTP server. See debug log for details."
         ) from None
 
 

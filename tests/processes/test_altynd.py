@@ -25,6 +25,7 @@ from altyn.node.testnet.processes import free_ports
 
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 LEGACY = "mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn"
+NO_HTTP_SERVER = "Unable to start HTTP server. See debug log for details."
 TAPROOT = "bcrt1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqc8gma6"
 
 
@@ -215,17 +216,34 @@ def test_a_signal_ends_it_as_stop_does(daemon: Daemon, number: signal.Signals) -
         ("regtest", "-peertimeout=0", "peertimeout must be a positive integer."),
         ("regtest", "-foo", "Error parsing command line arguments: Invalid parameter -foo"),
         ("regtest", "-debug=dreams", "Unsupported logging category -debug=dreams."),
-        ("regtest", "-rpcauth=nonsense", "Invalid -rpcauth argument."),
+        ("regtest", "-rpcauth= -rpcauth=nonsense", NO_HTTP_SERVER),
+        ("regtest", "-rpccookieperms=everybody", NO_HTTP_SERVER),
+        ("regtest", "-rpccookiefile=/nowhere/cookie", NO_HTTP_SERVER),
+        ("regtest", "-pid=/nowhere/pid", "Unable to create the PID file '/nowhere/pid': No such file or directory (2)"),
+        ("regtest", "-port=0", "Invalid port specified in -port: '0'"),
+        ("regtest", "-rpcport=0", "Invalid port specified in -rpcport: '0'"),
+        ("regtest", "-bind=1.2.3.4.5", "Cannot resolve -bind address: '1.2.3.4.5'"),
+        (
+            "regtest",
+            "-bind=8.8.8.8:8",
+            "Unable to bind to 8.8.8.8:8 on this computer (bind returned error Cannot assign requested address (99))\n"
+            "Error: Failed to listen on any port. Use -listen=0 if you want this.",
+        ),
+        (
+            "regtest",
+            "-signet",
+            "Invalid combination of -regtest, -signet, -testnet, -testnet4 and -chain. Can use at most one.",
+        ),
         (
             "regtest",
             "-rpcallowip=nowhere",
             "Invalid -rpcallowip subnet specification: nowhere. Valid values are a single IP (e.g. 1.2.3.4), a "
             "network/netmask (e.g. 1.2.3.4/255.255.255.0), a network/CIDR (e.g. 1.2.3.4/24), all ipv4 (0.0.0.0/0), or "
-            "all ipv6 (::/0).",
+            f"all ipv6 (::/0).\nError: {NO_HTTP_SERVER}",
         ),
     ],
 )
-def test_a_start_that_must_fail_says_why_in_one_line(daemon: Daemon, chain: str, options: str, message: str) -> None:
+def test_a_start_that_must_fail_says_why(daemon: Daemon, chain: str, options: str, message: str) -> None:
     config = daemon.datadir / "bitcoin.conf"
     config.write_text(config.read_text().replace("regtest", chain))
     command = [sys.executable, "-m", "altyn.node.cli.altynd", f"-datadir={daemon.datadir}"]
@@ -233,6 +251,14 @@ def test_a_start_that_must_fail_says_why_in_one_line(daemon: Daemon, chain: str,
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (1, f"Error: {message}\n")
     assert not (daemon.datadir / chain / ".cookie").exists()
+
+
+def test_a_cookie_that_cannot_be_written_is_refused_as_bitcoind_does(daemon: Daemon) -> None:
+    (daemon.folder / ".cookie.tmp").mkdir(parents=True)
+    command = [sys.executable, "-m", "altyn.node.cli.altynd", f"-datadir={daemon.datadir}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (1, f"Error: {NO_HTTP_SERVER}\n")
+    assert "Unable to write the cookie" in (daemon.folder / "debug.log").read_text()
 
 
 def test_a_second_daemon_on_the_same_folder_is_refused_and_disturbs_nothing(daemon: Daemon) -> None:

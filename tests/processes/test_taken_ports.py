@@ -30,8 +30,8 @@ def refused(program: str, *arguments: str) -> str:
 def test_a_taken_rpc_port_is_named_with_the_option(tmp_path: Path, taken: int) -> None:
     for kind in ("node", "light"):
         line = refused("altyn", kind, "--datadir", str(tmp_path / kind), "--rpcport", str(taken))
-        assert f"Unable to start HTTP server on port {taken}, is it in use?" in line
-        assert line.endswith("Choose another port with --rpcport.\n")
+        assert line.startswith("Error: Unable to start HTTP server. See debug log for details.")
+        assert line.endswith(f"Is port {taken} in use? Choose another one with --rpcport.\n")
 
 
 def test_a_taken_port_for_peers_is_named_with_the_option(tmp_path: Path, taken: int) -> None:
@@ -43,5 +43,4 @@ def test_a_taken_port_for_peers_is_named_with_the_option(tmp_path: Path, taken: 
 
 def test_the_daemon_says_what_bitcoind_says_and_no_more(tmp_path: Path, taken: int) -> None:
     line = refused("altynd", "-regtest", f"-datadir={tmp_path}", f"-rpcport={taken}")
-    text = f"Error: Unable to start HTTP server on port {taken}, is it in use? See debug log for details.\n"
-    assert line == text
+    assert line == "Error: Unable to start HTTP server. See debug log for details.\n"
