@@ -11,8 +11,8 @@ from altyn.node.chain.tree import Entry
 
 
 @dataclass(frozen=True, slots=True)
-class BlockStored:
-    """The block of `entry` is in the files: work, form and witnesses are right, its scripts not looked at."""
+class BlockPassed:
+    """The block of `entry` is right in work, form and witnesses, and about to be stored; its scripts may be wrong."""
 
     entry: Entry
     block: Block

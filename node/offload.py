@@ -10,6 +10,9 @@ from typing import ParamSpec, Protocol, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
+SMALL_BLOCK = 40_000
+"""Bytes of a block with which the event loop is done in a millisecond: a busy machine takes longer to wake a thread."""
+
 
 class Offload(Protocol):
     """Runs a blocking function somewhere and hands back what it returns or raises."""
@@ -56,3 +59,11 @@ class Inline:
 
     async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return function(*args, **kwargs)
+
+
+def for_blocks(offload: Offload, *sizes: int) -> Offload:
+    """Return where to work on blocks of so many bytes: here on a small one that comes alone, else on `offload`."""
+    return _INLINE if len(sizes) == 1 and sizes[0] <= SMALL_BLOCK else offload
+
+
+_INLINE = Inline()

@@ -11,7 +11,7 @@ from altyn.node.chain.accept import accept_header
 from altyn.node.chain.candidates import Candidates
 from altyn.node.chain.load import set_stored
 from altyn.node.chain.tree import HAVE_BLOCK, HAVE_UNDO, Entry, HeaderTree
-from altyn.node.events import BestHeaderChanged, BlockFailed, BlockStored, Events
+from altyn.node.events import BestHeaderChanged, BlockFailed, Events
 from altyn.node.storage.blocks import FilePosition
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,6 @@ class Branches:
         set_stored(entry, block, position)
         self._changed(entry)
         self.candidates.stored(entry, tip)
-        self._events.publish(BlockStored(entry, block))
 
     def pruned(self, entries: Iterable[Entry], tip: Entry) -> None:
         """Forget where blocks lie that are about to be removed from the files; whoever calls this writes it."""

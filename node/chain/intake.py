@@ -12,6 +12,8 @@ from altyn.consensus.secp256k1 import Secp256k1
 from altyn.node.chain.arrivals import Arrival
 from altyn.node.chain.shared import Shared
 from altyn.node.chain.tree import Entry
+from altyn.node.events import BlockPassed
+from altyn.node.offload import for_blocks
 from altyn.node.storage.blocks import FilePosition
 
 P = ParamSpec("P")
@@ -36,6 +38,7 @@ class Intake:
     def __init__(self, shared: Shared, secp: Secp256k1) -> None:
         self._branches = shared.branches
         self._blocks = shared.blocks
+        self._events = shared.events
         self._network = shared.network
         self._clock = shared.clock
         self._offload = shared.offload
@@ -63,27 +66,30 @@ class Intake:
         `tip` is the active chain's.
         """
         best = self._branches.tree.best_header
+        run = for_blocks(self._offload, *(len(arrival.block.raw) for arrival in arrivals))
         found: list[Stored | ValidationError] = []
-        wanted = []
-        for arrival, error in zip(arrivals, await self._offload(self._check, arrivals), strict=True):
+        wanted: dict[int, tuple[Block, Entry]] = {}
+        for number, (arrival, error) in enumerate(zip(arrivals, await run(self._check, arrivals), strict=True)):
             stored = error or self._take_header(arrival, tip)
             found.append(stored)
             if not isinstance(stored, ValidationError) and stored.is_new:
-                wanted.append((arrival.block, stored.entry))
+                wanted[number] = arrival.block, stored.entry
         self._branches.announce_best_header(best)
         if not wanted:
             return found
-        written = iter(await self._offload(self._write, wanted))
-        for number, (arrival, stored) in enumerate(zip(arrivals, found, strict=True)):
-            if isinstance(stored, ValidationError) or not stored.is_new:
+        refusals = await run(self._check_in_context, list(wanted.values()))
+        for (number, (block, entry)), refusal in zip(list(wanted.items()), refusals, strict=True):
+            if refusal is None:
+                self._events.publish(BlockPassed(entry, block))
+                await asyncio.sleep(0)  # let it be sent before the work on the block goes on
                 continue
-            position = next(written)
-            if isinstance(position, ValidationError):
-                found[number] = position
-                if position.fault is not Fault.MUTATED and not stored.entry.is_failed:
-                    self._branches.fail(stored.entry, position)
-            else:
-                self._branches.stored(stored.entry, arrival.block, position, tip)
+            found[number] = refusal
+            del wanted[number]
+            if refusal.fault is not Fault.MUTATED and not entry.is_failed:
+                self._branches.fail(entry, refusal)
+        positions = await run(self._write, [block for block, _ in wanted.values()])
+        for (block, entry), position in zip(wanted.values(), positions, strict=True):
+            self._branches.stored(entry, block, position, tip)
         return found
 
     def _check(self, arrivals: Sequence[Arrival]) -> list[ValidationError | None]:
@@ -106,9 +112,9 @@ class Intake:
             and entry.chain_work >= self._network.minimum_chain_work
         )
 
-    def _write(self, blocks: Sequence[tuple[Block, Entry]]) -> list[FilePosition | ValidationError]:
-        """Check blocks on their parents and write them; say where each lies, or what is wrong with it."""
-        done: list[FilePosition | ValidationError] = []
+    def _check_in_context(self, blocks: Sequence[tuple[Block, Entry]]) -> list[ValidationError | None]:
+        """Check blocks on their parents."""
+        refusals: list[ValidationError | None] = []
         failed: set[Entry | None] = set()
         for block, entry in blocks:
             error = _refusal(check_block_in_context, block, entry.parent, self._network)
@@ -116,8 +122,11 @@ class Intake:
                 error = ValidationError("bad-prevblk", fault=Fault.INVALID_PREVIOUS)
             if error is not None and error.fault is not Fault.MUTATED:
                 failed.add(entry)
-            done.append(error or self._blocks.write(block))
-        return done
+            refusals.append(error)
+        return refusals
+
+    def _write(self, blocks: Sequence[Block]) -> list[FilePosition]:
+        return [self._blocks.write(block) for block in blocks]
 
 
 def _refusal(check: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> ValidationError | None:

@@ -6,7 +6,7 @@ checks have passed. Its undo data is in the files by then, where nothing points 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 
 from altyn.consensus.block import Block
@@ -17,7 +17,7 @@ from altyn.node.chain.coins import CoinsView
 from altyn.node.chain.connect import CoinChange, Connection, connect_block
 from altyn.node.chain.tree import Entry
 from altyn.node.chain.verify import ScriptVerifier, Search
-from altyn.node.offload import Offload
+from altyn.node.offload import Offload, for_blocks
 from altyn.node.storage.blocks import FilePosition
 from altyn.node.storage.layout import decode_coin
 
@@ -90,7 +90,7 @@ class Prepared:
     connection: Connection
     undo: FilePosition
     search: Search
-    verdict: asyncio.Task[None]
+    verdict: asyncio.Future[None]
 
 
 class Pipeline:
@@ -139,21 +139,32 @@ class Pipeline:
         """Whether the lowest block can be taken out without waiting."""
         return bool(self._queue) and self._queue[0].verdict.done()
 
-    async def prepare(self, entries: Iterable[Entry], at_hand: MutableMapping[Entry, Block]) -> None:
+    async def prepare(self, entries: Sequence[Entry], at_hand: MutableMapping[Entry, Block]) -> None:
         """Put in blocks: the first of `entries` builds on the head, or on the tip; some others may be left for later.
 
         They are taken out of `at_hand`, or read. Raises ValidationError for the first that is invalid; those before it
         are in the pipeline then.
         """
         made: list[tuple[Entry, Block, Connection, FilePosition, Search]] = []
+        known = entries[0] in at_hand
+        run = for_blocks(self._offload, *(entry.block_size for entry in entries)) if known else self._offload
         try:
-            await self._offload(self._connect, entries, at_hand, made)
+            await run(self._connect, entries, at_hand, made)
         finally:
             for entry, block, connection, undo, search in made:
-                verdict = asyncio.create_task(self._verifier.run(search))  # awaited by `take`, or by `abandon`
-                verdict.add_done_callback(lambda _: self.wake())
+                verdict = self._judge(search)
                 self._queue.append(Prepared(entry, block, connection, undo, search, verdict))
                 self._checks += len(connection.checks)
+
+    def _judge(self, search: Search) -> asyncio.Future[None]:
+        """Begin to look for a check that fails; `take` or `abandon` awaits the verdict. No checks, no waiting."""
+        if search.chunks:
+            verdict: asyncio.Future[None] = asyncio.create_task(self._verifier.run(search))
+            verdict.add_done_callback(lambda _: self.wake())
+        else:
+            verdict = asyncio.get_running_loop().create_future()
+            verdict.set_result(None)
+        return verdict
 
     def _connect(
         self,

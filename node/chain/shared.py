@@ -16,7 +16,7 @@ from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.chain.tree import CONNECTED, HAVE_UNDO
 from altyn.node.chain.verify import ScriptVerifier
 from altyn.node.events import Events
-from altyn.node.offload import Offload
+from altyn.node.offload import Offload, for_blocks
 from altyn.node.writer import Writer
 from altyn.p2p.clock import Clock
 
@@ -53,7 +53,8 @@ class Shared:
     async def prepare_indexes(self, prepared: Prepared) -> list[tuple[ChainIndex, Any]]:
         """Return what each index that has all before a block will take in of it. Raises StoreError."""
         indexes = self.indexes.ready_for(prepared.entry)
-        return await self.offload(_prepare, indexes, prepared) if indexes else []
+        run = for_blocks(self.offload, prepared.entry.block_size)
+        return await run(_prepare, indexes, prepared) if indexes else []
 
     def connected(self, prepared: Prepared, values: Sequence[tuple[ChainIndex, Any]]) -> None:
         """Note that a block was connected, and let the indexes have what they prepared."""

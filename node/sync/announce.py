@@ -6,7 +6,7 @@ from random import Random
 from altyn.consensus.block import Block
 from altyn.node.chain.chain import Chain
 from altyn.node.chain.tree import Entry, HeaderTree
-from altyn.node.events import BlockConnected, BlockStored, TipChanged
+from altyn.node.events import BlockConnected, BlockPassed, TipChanged
 from altyn.node.sync.compact import UNVALIDATED_PROTOCOL_VERSION, make_compact
 from altyn.node.sync.headers import PeerChain
 from altyn.node.sync.relay import MAX_BLOCKS_TO_ANNOUNCE, choose_block_announcement
@@ -69,7 +69,7 @@ class BlockAnnouncer:
     def event(self, event: object) -> None:
         """Follow the chain's events."""
         match event:
-            case BlockStored(entry=entry, block=block):
+            case BlockPassed(entry=entry, block=block):
                 self._announce_early(entry, block)
             case BlockConnected(block=block):
                 self._remember(block)

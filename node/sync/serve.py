@@ -191,8 +191,8 @@ class BlockServer:
     async def _send_block(self, peer: Peer, item: Inventory, bloom: BloomFilter | None = None) -> None:
         chain = self._chain
         entry = chain.tree.get(item.hash)
-        if entry is not None and entry.chain_tx_count and not entry.was_connected and not entry.is_failed:
-            await self._writer.do(_nothing)  # announced already, and being connected
+        if entry is not None and not entry.was_connected and not entry.is_failed and self._is_under_way(entry):
+            await self._writer.do(_nothing)
         if entry is None or not self._may_be_given(entry):
             log.debug("ignoring request for block %s from %s", item.hash[::-1].hex(), peer)
             return
@@ -215,6 +215,10 @@ class BlockServer:
             del self._continuations[peer.id]
             peer.send(Inv((Inventory(InventoryType.BLOCK, chain.tip.hash),)))
 
+    def _is_under_way(self, entry: Entry) -> bool:
+        """Whether the block was announced before it was connected, or even stored."""
+        return bool(entry.chain_tx_count) or self._announcer.recent(entry.hash) is not None
+
     async def _send_filtered(self, peer: Peer, block: Block, bloom: BloomFilter) -> None:
         """Send the proof of what matches, and then that, without witnesses (BIP37)."""
         wanted = await self._read(lambda: [bloom.matches(tx) for tx in block.transactions])
@@ -233,7 +237,7 @@ class BlockServer:
     async def block_transactions(self, peer: Peer, message: GetBlockTransactions) -> None:
         """Answer `getblocktxn`, for a block deep down with all of it. Raises Misbehaving."""
         entry = self._chain.tree.get(message.block_hash)
-        if entry is None or not entry.has_block:
+        if entry is None or not (entry.has_block or self._announcer.recent(entry.hash)):
             log.debug("ignoring a request for transactions of a block that is not here from %s", peer)
             return
         if entry.height < self._chain.tip.height - MAX_BLOCK_TRANSACTIONS_DEPTH:

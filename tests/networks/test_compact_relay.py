@@ -1,6 +1,8 @@
 """Compact blocks between a node and scripted peers: announced, asked for, put together, and abused."""
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from builders import Drawing, block_on, coin, solve, spend
@@ -9,6 +11,7 @@ from simulated_world import World, feed, first_blocks
 
 from altyn.consensus.block import Block, Header
 from altyn.consensus.transaction import Transaction
+from altyn.node.chain import intake
 from altyn.node.sync.compact import PartialBlock, Reconstruction, make_compact
 from altyn.node.testnet.simulation import SimulatedNode
 from altyn.p2p.messages import Block as BlockMessage
@@ -367,6 +370,34 @@ async def test_a_peer_that_asks_for_it_gets_blocks_before_they_are_validated(wor
     (compact,) = fast.requests(CompactBlock)
     assert compact.header.hash == invalid.hash  # type: ignore[attr-defined]
     assert not slow.requests(CompactBlock)
+
+
+async def test_what_was_announced_is_given_in_pieces_before_it_is_stored(
+    world: World, drawing: Drawing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slowly(function: Callable[..., Any], *args: object) -> Any:
+        if function.__name__ == "_write":
+            await asyncio.sleep(5)  # simulated seconds: a slow disk
+        return function(*args)
+
+    node = await with_node(world, drawing)
+    fast, slow = await meet(world, node, drawing), await meet(world, node, drawing)
+    fast.send(SendCompact(True, 2))
+    for script in (fast, slow):
+        script.announce()
+        await settle(world, script)
+    monkeypatch.setattr(intake, "for_blocks", lambda *_: slowly)
+    block = next_block(drawing)
+    slow.send(BlockMessage(block))
+    await world.until(lambda: bool(fast.requests(CompactBlock)))
+    fast.send(GetBlockTransactions(block.hash, (1, 3)))
+    await world.until(lambda: bool(fast.requests(BlockTransactions)), within=3)
+    assert node.tip != block.hash
+    wanted = block.transactions[1], block.transactions[3]
+    assert fast.requests(BlockTransactions) == [BlockTransactions(block.hash, wanted)]
+    fast.send(GetData((Inventory(InventoryType.WITNESS_BLOCK, block.hash),)))
+    await world.until(lambda: fast.requests(BlockMessage) == [BlockMessage(block)])
+    assert node.tip == block.hash
 
 
 async def test_a_new_block_is_announced_once_to_who_wants_it_compact(world: World, drawing: Drawing) -> None:

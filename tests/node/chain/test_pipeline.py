@@ -18,6 +18,8 @@ from altyn.node.chain.chain import Chain
 from altyn.node.chain.connect import CoinChange
 from altyn.node.chain.pipeline import PendingCoins
 from altyn.node.chain.tree import HeaderTree
+from altyn.node.events import BlockPassed
+from altyn.node.offload import SMALL_BLOCK, Threads
 
 
 def spending_line(count: int, broken: int | None = None) -> tuple[builders.Drawing, list[builders.Block]]:
@@ -100,6 +102,49 @@ async def test_nothing_is_seen_before_its_checks_are_in(
         held.set()
         await adding
         assert chain.tip.hash == blocks[-1].hash
+
+
+async def test_only_a_small_block_that_comes_alone_is_worked_on_without_threads(
+    open_chain: Any, add_all: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawing, blocks = spending_line(3)
+    large = builders.spend(builders.coin(drawing["a2"]), to=[TxOut(0, b"\x6a" + bytes(SMALL_BLOCK))])
+    drawing.extend("a103 a104", transactions=[large])
+    on_threads: set[str] = set()
+    run = Threads.__call__
+
+    async def watch(threads: Threads, function: Any, *args: Any) -> Any:
+        on_threads.add(function.__name__)
+        return await run(threads, function, *args)
+
+    async with open_chain() as chain:
+        await add_all(chain, drawing.line("a1..a100"))
+        monkeypatch.setattr(Threads, "__call__", watch)
+        await chain.add_block(blocks[0])
+        assert on_threads == {"run"}  # of a script
+        await add_at_once(chain, blocks[1:])
+        assert {"_check", "_check_in_context", "_write"} < on_threads
+        on_threads.clear()
+        await chain.add_block(drawing["a104"])
+        assert on_threads == {"_check", "_check_in_context", "_write", "_connect", "run"}
+
+
+async def test_a_block_is_told_of_before_it_is_stored(open_chain: Any, add_all: Any) -> None:
+    drawing = builders.chain("g a1..a3")
+    broken = builders.block_on(drawing["a2"].header, 4, [])  # at height 3
+    told: list[tuple[bytes, bool]] = []
+    async with open_chain() as chain:
+        await add_all(chain, drawing.line("a1..a2"))
+
+        def hear(event: object) -> None:
+            if isinstance(event, BlockPassed):
+                told.append((event.block.hash, event.entry.has_block))
+
+        chain.events.subscribe(hear)
+        with pytest.raises(ValidationError, match="bad-cb-height"):
+            await chain.add_block(broken)
+        await chain.add_block(drawing["a3"])
+    assert told == [(drawing["a3"].hash, False)]
 
 
 def test_pending_coins_hide_what_is_below_until_they_are_dropped() -> None:
