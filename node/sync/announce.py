@@ -1,13 +1,16 @@
 """Telling peers of new blocks: by compact block, headers or inv, as each wished (BIP130, BIP152)."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain as join
 from random import Random
 
 from altyn.consensus.block import Block
+from altyn.consensus.transaction import Transaction
 from altyn.node.chain.chain import Chain
 from altyn.node.chain.tree import Entry, HeaderTree
 from altyn.node.events import BlockConnected, BlockPassed, TipChanged
-from altyn.node.sync.compact import UNVALIDATED_PROTOCOL_VERSION, make_compact
+from altyn.node.sync.compact import UNVALIDATED_PROTOCOL_VERSION, CompactForm
 from altyn.node.sync.headers import PeerChain
 from altyn.node.sync.relay import MAX_BLOCKS_TO_ANNOUNCE, choose_block_announcement
 from altyn.p2p.messages import CompactBlock, Headers, Inv, Inventory, InventoryType
@@ -24,14 +27,28 @@ class _Peer:
 
 
 class BlockAnnouncer:
-    """Announces the blocks of a chain, the newest one to some peers before it is validated."""
+    """Announces the blocks of a chain, the newest one to some peers before it is validated.
 
-    def __init__(self, chain: Chain, random: Random) -> None:
+    Its compact form brings along what a peer is likely to lack: it need not ask, and can pass the block on at once.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        random: Random,
+        *,
+        strange: Callable[[Sequence[Transaction]], list[bytes]],
+        untold: Callable[[int], Iterable[bytes]],
+    ) -> None:
+        """`strange`: txids of those in a block that came with it; `untold`: of what a peer may not have heard of."""
         self._chain = chain
         self._random = random
+        self._find_strange, self._untold = strange, untold
         self._peers: dict[int, _Peer] = {}
         self._recent: Block | None = None
-        self._recent_compact: CompactBlock | None = None
+        self._recent_form: CompactForm | None = None
+        self._strange: list[bytes] = []
+        """Txids of the recent block that we did not have: others may not have them either."""
         self._highest = 0
 
     def add(self, peer: Peer, chain: PeerChain) -> None:
@@ -58,13 +75,13 @@ class BlockAnnouncer:
         """Return the block if it is the last one that was announced or connected; it may not be validated yet."""
         return self._recent if self._recent is not None and self._recent.hash == block_hash else None
 
-    def compact(self, block: Block) -> CompactBlock:
-        """Return the block in compact form."""
+    def compact(self, block: Block, peer_id: int) -> CompactBlock:
+        """Return the block in compact form for a peer."""
         if block is not self._recent:
-            return make_compact(block, self._random.getrandbits(64))
-        if self._recent_compact is None:
-            self._recent_compact = make_compact(block, self._random.getrandbits(64))
-        return self._recent_compact
+            return CompactForm(block, self._random.getrandbits(64)).message()
+        if self._recent_form is None:
+            self._recent_form = CompactForm(block, self._random.getrandbits(64))
+        return self._recent_form.message(join(self._strange, self._untold(peer_id)))
 
     def event(self, event: object) -> None:
         """Follow the chain's events."""
@@ -90,7 +107,7 @@ class BlockAnnouncer:
         )
         state.waiting.clear()
         if compactly and len(headers) == 1 and (block := self.recent(headers[0].hash)) is not None:
-            state.peer.send(self.compact(block))
+            state.peer.send(self.compact(block, peer_id))
         elif headers:
             state.peer.send(Headers(tuple(headers)))
         elif by_inv is not None:
@@ -107,17 +124,18 @@ class BlockAnnouncer:
             return
         self._highest = entry.height
         self._remember(block)
-        for state in self._peers.values():
+        self._strange = self._find_strange(block.transactions)
+        for peer_id, state in self._peers.items():
             if not state.prefers_compact or state.peer.features.common_version < UNVALIDATED_PROTOCOL_VERSION:
                 continue
             state.chain.resolve(chain.tree)
             if not state.chain.has(entry) and state.chain.has(chain.tip):
-                state.peer.send(self.compact(block))
+                state.peer.send(self.compact(block, peer_id))
                 state.chain.best_sent = entry
 
     def _remember(self, block: Block) -> None:
         if self.recent(block.hash) is None:
-            self._recent, self._recent_compact = block, None
+            self._recent, self._recent_form, self._strange = block, None, []
 
     def _queue(self, old: Entry, new: Entry) -> None:
         if self._chain.is_initial_block_download or not new.has_block:  # the base of a snapshot has none

@@ -28,6 +28,8 @@ MAX_HIGH_BANDWIDTH_PEERS = 3
 EXTRA_TRANSACTIONS = 100
 SEARCHED_AT_ONCE = 2048
 """Transactions looked through for those of a block before the event loop gets a turn: three milliseconds."""
+MAX_PREFILLED_BYTES = 14_000
+"""Of transactions that a compact block brings along beside the coinbase: TCP sends as much without an answer."""
 _MAX_EXTRA_MEMORY = 100_000
 """Bytes of memory of a refused transaction above which it is not kept for reconstruction."""
 _SHORT_ID_SIZE = 6
@@ -41,11 +43,40 @@ def short_ids(message_key: bytes, wtxids: Iterable[bytes]) -> list[bytes]:
     return [(each & mask).to_bytes(_SHORT_ID_SIZE, "little") for each in SipHashItems(wtxids).hashes(k0, k1)]
 
 
+class CompactForm:
+    """A block made ready to be sent to several peers in compact form, under one nonce of 64 bits."""
+
+    def __init__(self, block: Block, nonce: int) -> None:
+        self._block = block
+        self._nonce = nonce
+        self._ids = short_ids(_key(block.header.raw, nonce), [tx.wtxid for tx in block.transactions[1:]])
+        self._positions = {tx.txid: position for position, tx in enumerate(block.transactions)}
+
+    def message(self, lacking: Iterable[bytes] = ()) -> CompactBlock:
+        """Return the message: it gives the coinbase and those of the txids `lacking` that there is room for.
+
+        The likeliest go first. Of all other transactions it has the short ids.
+        """
+        transactions, room = self._block.transactions, MAX_PREFILLED_BYTES
+        given = {0}
+        for txid in lacking:
+            position = self._positions.get(txid)
+            if position is None or position in given:
+                continue
+            room -= len(transactions[position].raw)
+            if room < 0:
+                break
+            given.add(position)
+        ids = self._ids
+        if len(given) > 1:
+            ids = [each for position, each in enumerate(ids, start=1) if position not in given]
+        prefilled = tuple(Prefilled(position, transactions[position]) for position in sorted(given))
+        return CompactBlock(self._block.header, self._nonce, tuple(ids), prefilled)
+
+
 def make_compact(block: Block, nonce: int) -> CompactBlock:
     """Return the compact block that gives the coinbase and the short ids of all others; `nonce` has 64 bits."""
-    coinbase, *others = block.transactions
-    ids = short_ids(_key(block.header.raw, nonce), [tx.wtxid for tx in others])
-    return CompactBlock(block.header, nonce, tuple(ids), (Prefilled(0, coinbase),))
+    return CompactForm(block, nonce).message()
 
 
 def _key(header: bytes, nonce: int) -> bytes:

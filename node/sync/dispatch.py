@@ -118,17 +118,6 @@ class Sync:
         self.addresses, self._upload = addresses, upload
         self.clocks = TimeOffsets()
         extra = ExtraTransactions(self._options.extra_transactions)
-        self._announcer = BlockAnnouncer(chain, random)
-        self.follow = ChainSync(
-            chain,
-            writer,
-            clock,
-            self._woken.set,
-            self._announcer,
-            Reconstruction(mempool, extra),
-            random,
-            wants_compact=not self._options.blocks_only,
-        )
         self.gossip = TransactionGossip(
             chain,
             mempool,
@@ -140,6 +129,17 @@ class Sync:
             blocks_only=self._options.blocks_only,
             trickle=self._options.trickle,
             delays=self._options.delays,
+        )
+        self._announcer = BlockAnnouncer(chain, random, strange=self.gossip.strange, untold=self.gossip.untold)
+        self.follow = ChainSync(
+            chain,
+            writer,
+            clock,
+            self._woken.set,
+            self._announcer,
+            Reconstruction(mempool, extra),
+            random,
+            wants_compact=not self._options.blocks_only,
         )
         self._server = BlockServer(
             chain,

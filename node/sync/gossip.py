@@ -1,7 +1,8 @@
 """Transactions on their way through the network: asked for once, judged, passed on."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from random import Random
 
 from altyn.consensus.bloom import BloomFilter
@@ -37,6 +38,8 @@ refused = logging.getLogger("altyn.node.sync.refused")
 """Why transactions of peers were not taken, for who wants to know of that alone (Core: mempoolrej)."""
 
 _MAX_INVENTORY_IN_GETDATA = 1000
+_UNTOLD = 500
+"""The most transactions that a peer may lack which are looked for in a new block."""
 
 
 class TransactionGossip:
@@ -122,6 +125,14 @@ class TransactionGossip:
     def wants_transactions(self, peer_id: int) -> bool:
         """Whether transactions are announced to the peer (RPC: getpeerinfo)."""
         return self._relay.wants(peer_id)
+
+    def strange(self, transactions: Sequence[Transaction]) -> list[bytes]:
+        """Return the txids of those in a block, behind its coinbase, that were not in the mempool before."""
+        return [tx.txid for tx in transactions[1:] if tx.txid not in self._mempool]
+
+    def untold(self, peer_id: int) -> Iterable[bytes]:
+        """Return the txids of transactions that the peer may lack, newest first."""
+        return islice(self._relay.untold(peer_id), _UNTOLD)
 
     def mempool_asked(self, peer: Peer) -> None:
         """Handle `mempool`: announce all of it that the peer wants, the next time that something is announced."""
@@ -220,6 +231,7 @@ class TransactionGossip:
             entry = mempool.get_wtxid(tx_hash) if by_wtxid else mempool.get(tx_hash)
             if entry is not None and self._relay.may_be_asked(peer.id, entry.txid):
                 self._mempool.unbroadcast.discard(entry.txid)
+                self._relay.knows(peer.id, tx_hash)
                 return entry.tx
             return self._last_block.get(tx_hash)
 

@@ -1,8 +1,9 @@
 """What to announce to whom, and when: blocks at once, transactions in a trickle; machines without I/O."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from random import Random
 from typing import Protocol
 
@@ -18,6 +19,8 @@ BROADCAST_TARGET = 70
 BROADCAST_MAX = 1000
 KNOWN_TRANSACTIONS = 5000
 """How many hashes are remembered as known to a peer."""
+LAST_TOLD = 64
+"""Announcements remembered until the peer asks; an inbound one may take two seconds. Older ones it has from others."""
 FEE_FILTER_INTERVAL = 10 * 60.0
 FEE_FILTER_MAX_DELAY = 5 * 60.0
 """Seconds: the mean time between two `feefilter`, and the longest until one that says something very different."""
@@ -107,6 +110,8 @@ class _Peer:
     """txid -> wtxid, in the order of acceptance, so that parents go first."""
     wants_all: bool = False
     """It asked for the whole mempool."""
+    told: dict[bytes, bytes] = field(default_factory=dict)
+    """Hash -> txid of the last that were announced to it, and that it did not ask for yet."""
     known: RecentHashes = field(default_factory=lambda: RecentHashes(KNOWN_TRANSACTIONS))
     next_time: float = 0.0
 
@@ -142,8 +147,10 @@ class TransactionRelay:
         return peer.fee_filter if peer else 0
 
     def knows(self, peer_id: int, tx_hash: bytes) -> None:
-        """Note that the peer has the transaction: it announced or sent it."""
-        self._peers[peer_id].known.add(tx_hash)
+        """Note that the peer has the transaction: it announced it, sent it or asked for it."""
+        peer = self._peers[peer_id]
+        peer.known.add(tx_hash)
+        peer.told.pop(tx_hash, None)
 
     def announce(self, txid: bytes, wtxid: bytes) -> None:
         """Have a transaction of the mempool announced to every peer that does not have it."""
@@ -155,6 +162,11 @@ class TransactionRelay:
         """Whether a transaction of the mempool may be given to the peer: not before it would have been announced."""
         peer = self._peers[peer_id]
         return peer.wants and txid not in peer.waiting
+
+    def untold(self, peer_id: int) -> Iterator[bytes]:
+        """Return the txids that the peer may lack: it is still to be told of them, or just was; newest first."""
+        peer = self._peers.get(peer_id)
+        return iter(()) if peer is None else chain(reversed(peer.waiting), reversed(peer.told.values()))
 
     def set_wants(self, peer_id: int) -> None:
         """Announce transactions to the peer from now on, whatever its `relay` flag said (BIP37)."""
@@ -194,6 +206,7 @@ class TransactionRelay:
             if entry is not None and entry.fee * 1000 >= peer.fee_filter * entry.vsize:
                 chosen.append((tx_hash, peer.by_wtxid))
                 peer.known.add(tx_hash)
+                peer.told[tx_hash] = txid
 
         if peer.wants_all:
             peer.wants_all = False
@@ -208,6 +221,8 @@ class TransactionRelay:
             tx_hash = wtxid if peer.by_wtxid else txid
             if tx_hash not in peer.known:
                 choose(txid, tx_hash)
+        for tx_hash in list(islice(peer.told, max(len(peer.told) - LAST_TOLD, 0))):
+            del peer.told[tx_hash]
         return chosen
 
     def _next_time(self, peer: _Peer, now: float) -> float:

@@ -201,7 +201,7 @@ class BlockServer:
         self._check_limit(peer, entry)
         try:
             if item.type == InventoryType.COMPACT_BLOCK and self._fits_compact(entry):
-                peer.send(self._announcer.compact(await self._block(entry)))
+                peer.send(self._announcer.compact(await self._block(entry), peer.id))
             elif item.type == InventoryType.FILTERED_BLOCK and bloom is not None:
                 await self._send_filtered(peer, await self._block(entry), bloom)
             else:

@@ -22,6 +22,7 @@ from altyn.p2p.messages import (
     GetData,
     GetHeaders,
     Headers,
+    Inv,
     Inventory,
     InventoryType,
     Message,
@@ -89,6 +90,10 @@ def payments(drawing: Drawing, count: int = 3) -> list[Transaction]:
 def next_block(drawing: Drawing, count: int = 3, **changes: int) -> Block:
     fees = {"fees": 1000 * count} | changes
     return block_on(drawing[f"a{HEIGHT}"].header, HEIGHT + 1, payments(drawing, count), **fees)  # type: ignore[arg-type]
+
+
+def inventory_told(script: CompactPeer) -> set[bytes]:
+    return {item.hash for told in script.requests(Inv) for item in told.items}  # type: ignore[attr-defined]
 
 
 async def fill_mempool(node: SimulatedNode, transactions: list[Transaction]) -> None:
@@ -415,6 +420,28 @@ async def test_a_new_block_is_announced_once_to_who_wants_it_compact(world: Worl
     script.send(SendCompact(False, 2))
     await settle(world, script)
     assert node.node.sync.follow.high_bandwidth(0) == (False, False)
+
+
+async def test_a_compact_block_brings_along_what_the_peer_is_likely_to_lack(world: World, drawing: Drawing) -> None:
+    node = await with_node(world, drawing)
+    script = await meet(world, node, drawing)
+    script.wants_transactions = False
+    script.send(SendCompact(True, 2))
+    script.announce()
+    await settle(world, script)
+    old, told, new = payments(drawing)
+    unknown = spend(coin(drawing["a4"]))
+    await fill_mempool(node, [old, told])
+    await world.until(lambda: {old.wtxid, told.wtxid} <= inventory_told(script), within=300)
+    script.send(GetData((Inventory(InventoryType.WTX, old.wtxid),)))
+    await settle(world, script)
+    await fill_mempool(node, [new])
+    block = block_on(drawing[f"a{HEIGHT}"].header, HEIGHT + 1, [old, told, new, unknown], fees=4000)
+    await node.node.chain.add_block(block)
+    await world.until(lambda: bool(script.requests(CompactBlock)))
+    (compact,) = script.requests(CompactBlock)
+    assert [tx for _, tx in compact.prefilled] == [block.transactions[0], told, new, unknown]  # type: ignore[attr-defined]
+    assert len(compact.short_ids) == 1  # type: ignore[attr-defined]
 
 
 async def test_another_version_of_compact_blocks_is_ignored(world: World, drawing: Drawing) -> None:

@@ -14,6 +14,7 @@ from altyn.node.sync import compact
 from altyn.node.sync.compact import (
     SEARCHED_AT_ONCE,
     Choice,
+    CompactForm,
     ExtraTransactions,
     HighBandwidthPeers,
     PartialBlock,
@@ -60,6 +61,24 @@ def test_what_is_missing_is_named_by_position_and_filled_in(block: Block) -> Non
     assert found.missing == (1, 3, 4)
     missing = [block.transactions[position] for position in found.missing]
     assert found.fill(missing, segwit_active=True).raw == block.raw
+
+
+def test_what_the_receiver_may_lack_comes_along(block: Block) -> None:
+    lacking = [block.transactions[position] for position in (4, 2)]
+    message = CompactForm(block, 7).message([bytes(32), *(tx.txid for tx in lacking), lacking[0].txid])
+    assert [position for position, _ in message.prefilled] == [0, 2, 4]
+    assert len(message.short_ids) == 3
+    found = PartialBlock(CompactBlock.parse(message.payload()))
+    found.search([block.transactions[1], block.transactions[5]])
+    assert found.missing == (3,)
+    assert found.fill([block.transactions[3]], segwit_active=True).raw == block.raw
+
+
+def test_no_more_comes_along_than_goes_out_at_once(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = block.transactions[:0:-1]
+    monkeypatch.setattr(compact, "MAX_PREFILLED_BYTES", sum(len(tx.raw) for tx in lacking[:3]) + 1)
+    message = CompactForm(block, 7).message(tx.txid for tx in lacking)
+    assert [position for position, _ in message.prefilled] == [0, 3, 4, 5]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -11,6 +11,7 @@ from altyn.node.chain.tree import Entry, HeaderTree
 from altyn.node.sync.headers import PeerChain
 from altyn.node.sync.relay import (
     FEE_SCALE,
+    LAST_TOLD,
     MAX_FEE_FILTER,
     FeeFilterSender,
     TransactionRelay,
@@ -93,6 +94,28 @@ def test_nothing_is_told_twice_or_to_who_knows_it(relay: TransactionRelay) -> No
     relay.announce(TXIDS[0], wtxid_of(TXIDS[0]))
     assert relay.due(1, 0.0, look_up) == []
     assert relay.due(2, 0.0, look_up) == []
+
+
+def test_a_peer_may_lack_what_it_was_not_told_of_or_did_not_ask_for_newest_first(relay: TransactionRelay) -> None:
+    add(relay, 1, at_once=True)
+    for txid in TXIDS[:4]:
+        relay.announce(txid, wtxid_of(txid))
+    relay.due(1, 0.0, look_up)
+    for txid in TXIDS[4:6]:
+        relay.announce(txid, wtxid_of(txid))
+    assert list(relay.untold(1)) == [*TXIDS[5:3:-1], *TXIDS[3::-1]]
+    relay.knows(1, wtxid_of(TXIDS[2]))
+    assert list(relay.untold(1)) == [*TXIDS[5:3:-1], TXIDS[3], TXIDS[1], TXIDS[0]]
+    assert list(relay.untold(2)) == []
+
+
+def test_only_the_last_announcements_are_remembered_until_the_peer_asks(relay: TransactionRelay) -> None:
+    add(relay, 1, at_once=True)
+    for txid in TXIDS[: LAST_TOLD + 10]:
+        relay.announce(txid, wtxid_of(txid))
+    while relay.due(1, 0.0, look_up):
+        pass
+    assert list(relay.untold(1)) == TXIDS[LAST_TOLD + 9 : 9 : -1]
 
 
 def test_who_does_not_want_transactions_is_told_of_none(relay: TransactionRelay) -> None:
