@@ -18,6 +18,7 @@ from altyn.node.rpc.method import (
     Array,
     Json,
     Number,
+    Object,
     Text,
     decode_hex,
     expect_fields,
@@ -163,19 +164,33 @@ class IndexMethods:
                 shown='[{"txid":"hex","vout":n},...]',
             ),
         ],
+        options: Annotated[
+            dict[str, Json] | None,
+            Object(
+                "Where to look",
+                details="mempool_only (boolean): Do not look into the chain (default: true without -txospenderindex)",
+                fields=("mempool_only",),
+            ),
+        ] = None,
     ) -> Json:
         """Scans the mempool, and with -txospenderindex the chain, for transactions that spend the given outputs."""
         if not outputs:
             raise RpcError(INVALID_PARAMETER, "Invalid parameter, outputs are missing")
-        return [await self._spending(outpoint) for outpoint in [_outpoint(each) for each in outputs]]
+        wishes = options or {}
+        _expect_no_other(wishes, {"mempool_only"})
+        index = self._chain.indexes.spenders
+        mempool_only = bool(expect_type(wishes.get("mempool_only", index is None), "bool"))
+        return [await self._spending(each, mempool_only=mempool_only) for each in map(_outpoint, outputs)]
 
-    async def _spending(self, outpoint: OutPoint) -> Json:
+    async def _spending(self, outpoint: OutPoint, *, mempool_only: bool) -> Json:
         form: dict[str, Json] = {"txid": display(outpoint.txid), "vout": outpoint.vout}
         waiting = self._mempool.spender(outpoint)
         index = self._chain.indexes.spenders
         if waiting is not None:
             form["spendingtxid"] = display(waiting.tx.txid)
-        elif index is not None:
+        elif not mempool_only:
+            if index is None:
+                raise RpcError(MISC_ERROR, "Mempool lacks a relevant spend, and txospenderindex is unavailable.")
             found = await self._offload(index.spender, outpoint, index.view(self._chain.tip))
             if found is not None:
                 form |= {"spendingtxid": display(found[0]), "blockhash": display(found[1].hash)}
@@ -202,13 +217,17 @@ def _unspent_and_total(index: AddressIndex, script: bytes, view: Entry) -> tuple
     return unspents, sum(each.value for each in unspents)
 
 
+def _expect_no_other(value: dict[str, Json], names: set[str]) -> None:
+    unexpected = next((name for name in value if name not in names), None)
+    if unexpected is not None:
+        raise RpcError(TYPE_ERROR, f"Unexpected key {unexpected}")
+
+
 def _outpoint(value: Json) -> OutPoint:
     """Read an output from its JSON form. Raises RpcError with Core's texts."""
     expect_type(value, "object")
     expect_fields(value, txid="string", vout="number")
-    unexpected = next((name for name in value if name not in {"txid", "vout"}), None)
-    if unexpected is not None:
-        raise RpcError(TYPE_ERROR, f"Unexpected key {unexpected}")
+    _expect_no_other(value, {"txid", "vout"})
     txid = hash_from_json(value["txid"], "txid")
     vout = integer(value["vout"])
     if vout < 0:

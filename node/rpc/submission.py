@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Protocol
 
 from altyn.consensus.errors import Fault, ValidationError
@@ -33,9 +34,23 @@ NOTHING_BURNT = Amount(0)
 _BURNED = "Unspendable output exceeds maximum configured by user (maxburnamount)"
 _TOO_EXPENSIVE = "Fee exceeds maximum configured by user (e.g. -maxtxfee, maxfeerate)"
 
+
+@dataclass(frozen=True, kw_only=True)
+class FeerateLimit(Coins):
+    """The highest feerate; or a boolean for whether any is right, as before Core 0.19.
+
+    LND, through btcd's client, sends it to every node whose name is not Satoshi's.
+    """
+
+    def convert(self, value: Json, name: str) -> int:
+        if isinstance(value, bool):
+            return 0 if value else DEFAULT_MAX_FEERATE
+        return super().convert(value, name)
+
+
 MaxFeerate = Annotated[
     int,
-    Coins(
+    FeerateLimit(
         "Reject transactions whose fee rate is higher than the specified value, expressed in BTC/kvB. "
         "Fee rates larger than 1BTC/kvB are rejected. Set to 0 to accept any fee rate."
     ),

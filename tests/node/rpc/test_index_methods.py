@@ -129,6 +129,12 @@ async def test_a_spender_is_found_in_the_mempool_and_with_the_index_in_the_chain
             (last,) = await rpc.call("generatetoaddress", 1, ADDRESS)
             expected = [spending | {"blockhash": last}] if options else [asked]
             assert await rpc.call("gettxspendingprevout", [asked]) == expected
+            assert await rpc.call("gettxspendingprevout", [asked], {"mempool_only": True}) == [asked]
+            if not options:
+                text = "Mempool lacks a relevant spend, and txospenderindex is unavailable."
+                assert await refusal(rpc, "gettxspendingprevout", [asked], {"mempool_only": False}) == (-1, text)
+            assert (await refusal(rpc, "gettxspendingprevout", [asked], {"mempool_only": 1}))[0] == -3
+            assert await refusal(rpc, "gettxspendingprevout", [asked], {"n": 1}) == (-3, "Unexpected key n")
             for outputs, code, message in (
                 ([], -8, "Invalid parameter, outputs are missing"),
                 ([{"vout": 0}], -3, "Missing txid"),

@@ -113,13 +113,16 @@ async def test_a_double_spend_is_refused_with_cores_code_and_reason(rpc: Rpc) ->
 async def test_fees_above_the_limit_are_refused(rpc: Rpc) -> None:
     reward = await funded(rpc)
     tx = spend(coin(reward.transactions[0]), fee=10_000_000)
-    assert await refusal(rpc, "sendrawtransaction", tx.raw.hex()) == (
-        -25,
-        "Fee exceeds maximum configured by user (e.g. -maxtxfee, maxfeerate)",
-    )
+    for limit in ((), (False,)):
+        assert await refusal(rpc, "sendrawtransaction", tx.raw.hex(), *limit) == (
+            -25,
+            "Fee exceeds maximum configured by user (e.g. -maxtxfee, maxfeerate)",
+        )
     (verdict,) = await rpc.call("testmempoolaccept", [tx.raw.hex()])
     assert verdict["reject-reason"] == "max-fee-exceeded"
     await rpc.call("sendrawtransaction", tx.raw.hex(), 0)
+    other = spend(coin(tx), fee=10_000_000)
+    await rpc.call("sendrawtransaction", other.raw.hex(), True)  # as nodes of old were asked
 
 
 async def test_burning_money_needs_a_word(rpc: Rpc) -> None:
