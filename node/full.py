@@ -18,6 +18,7 @@ from altyn.node.chain.prune import MANUAL, PruneOptions
 from altyn.node.chain.reindex import ConnectProgress, forget_for_reindex, rebuild_index
 from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.chain.verify import ScriptVerifier, in_processes
+from altyn.node.chores import Chores
 from altyn.node.events import Events, Progressed, SnapshotChanged, TipChanged
 from altyn.node.lifetime import (
     Surroundings,
@@ -39,7 +40,7 @@ from altyn.node.mining.miner import Miner
 from altyn.node.mining.search import load_backend
 from altyn.node.mining.select import Room
 from altyn.node.mining.source import ChainTemplates
-from altyn.node.peer_memory import PeerMemory
+from altyn.node.peer_memory import SAVE_INTERVAL, PeerMemory
 from altyn.node.settings import Settings
 from altyn.node.storage.blocks import MAX_FILE_SIZE, SMALL_FILE_SIZE
 from altyn.node.storage.folder import DataFolder
@@ -61,6 +62,8 @@ from altyn.p2p.upload import UploadTarget
 log = logging.getLogger(__name__)
 
 FEE_ESTIMATES = "fee_estimates.json"
+FEES_INTERVAL = 3600.0
+"""Seconds between two times that they are written, besides at the end."""
 
 CACHE_BYTES = 16 << 20
 """What the signatures known to be valid may take, and the same for the scripts (Core: half of -maxsigcachesize)."""
@@ -148,6 +151,8 @@ class FullNode:
         self.fees = FeeEstimator(chain, self.mempool, clock)
         self.memory.files.load(FEE_ESTIMATES, self.fees.load)
         self.events.subscribe(self.fees.event)
+        self._chores = Chores((SAVE_INTERVAL, self.memory.save), (FEES_INTERVAL, self._save_fees))
+        self.events.subscribe(self._chores.event)
         self.events.subscribe(self._offer_blocks)
         self.warnings = Warnings(chain, self.sync.clocks, self.events)
         self.events.subscribe(self.warnings.event)
@@ -208,11 +213,12 @@ class FullNode:
             )
             done_connecting()
             node = cls(settings, surroundings, chain, writer, secp, beat)
+            stack.callback(node.memory.save)
             log.info("chain %s at height %d, %s", settings.network.chain, chain.tip.height, chain.tip.hash[::-1].hex())
             async with background(
                 writer.run(),
                 chain.run(),
-                node.memory.run(),
+                node._chores.run(),
                 node.sync.run(node.events),
                 node.connections.run(),
                 keep_calling(
@@ -224,7 +230,8 @@ class FullNode:
                 node.events.subscribe(node._watch_height)
                 yield node
             log.info("shutdown: peers are gone, writing the chain")
-            node.memory.files.save(FEE_ESTIMATES, node.fees.as_json())
+            node.fees.give_up_waiting()
+            node._save_fees()
             await node._save_mempool()
 
     async def run(self) -> None:
@@ -234,6 +241,9 @@ class FullNode:
     def stop(self) -> None:
         """Let `run` return; does nothing else, and returns at once."""
         self._told_to_stop.set()
+
+    def _save_fees(self) -> None:
+        self.memory.files.save(FEE_ESTIMATES, self.fees.as_json())
 
     async def _import_files(self) -> None:
         for name in self.settings.loadblock:

@@ -1,6 +1,5 @@
 """What a node remembers of its peers, in small files beside the chain. All of them can be lost."""
 
-import asyncio
 import json
 import logging
 import os
@@ -18,7 +17,7 @@ from altyn.p2p.netgroups import parse_address
 log = logging.getLogger(__name__)
 
 SAVE_INTERVAL = 15 * 60.0
-"""Seconds between two times that the address book and what is discouraged are written, besides at the end."""
+"""Seconds between two times that the address book and what is discouraged should be written, besides at the end."""
 
 BANS, ADDRESSES, ANCHORS = "banlist.json", "peers.json", "anchors.json"
 
@@ -65,7 +64,7 @@ class PeerFiles:
 
 
 class PeerMemory:
-    """Bans and addresses: read at the start, written now and then and at the end; bans at once."""
+    """Bans and addresses: read at the start, written by `save`; bans at once."""
 
     def __init__(self, folder: Path | None, clock: Clock, rng: random.Random) -> None:
         self.files = PeerFiles(folder)
@@ -78,15 +77,6 @@ class PeerMemory:
         """Block-relay peers at the end of the last run: the first to dial, so that a restart cannot be made use of."""
         self.files.load(ANCHORS, self._take_anchors)
         self.files.remove(ANCHORS)  # should they be what made us stop, then once only
-
-    async def run(self) -> None:
-        """Write what changes, until cancelled, and once more then."""
-        try:
-            while True:
-                await asyncio.sleep(SAVE_INTERVAL)
-                self.save()
-        finally:
-            self.save()
 
     def keep_anchors(self, anchors: Sequence[NetworkAddress]) -> None:
         """Write the anchors for the next start."""

@@ -10,6 +10,7 @@ from altyn.consensus import secp256k1
 from altyn.consensus.block import Block
 from altyn.consensus.transaction import Transaction
 from altyn.node.chain.tree import Entry
+from altyn.node.chores import Chores
 from altyn.node.events import Events
 from altyn.node.lifetime import NodeError, Surroundings, background, encryption, real_surroundings
 from altyn.node.light.filters import FilterChain
@@ -17,7 +18,7 @@ from altyn.node.light.headers import HeaderChain
 from altyn.node.light.store import FilterHeaderStore
 from altyn.node.light.sync import BEAT, LightSync
 from altyn.node.meeting import address_gossip, calls, dial, keep_calling
-from altyn.node.peer_memory import PeerMemory
+from altyn.node.peer_memory import SAVE_INTERVAL, PeerMemory
 from altyn.node.settings import Settings
 from altyn.node.storage.filters import FilterStore
 from altyn.node.storage.folder import DataFolder
@@ -132,10 +133,13 @@ class LightNode:
                 filters = LevelDb(folder.index("filters"))
                 stack.callback(filters.close)
             node = cls(settings, surroundings, headers, filters, beat)
+            stack.callback(node.memory.save)
+            chores = Chores((SAVE_INTERVAL, node.memory.save))
+            node.events.subscribe(chores.event)
             tip = node.chain.tip
             log.info("chain %s: headers to %d, %s", settings.network.chain, tip.height, tip.hash[::-1].hex())
             async with background(
-                node.memory.run(),
+                chores.run(),
                 node.sync.run(),
                 node.filters.run(),
                 node.connections.run(),

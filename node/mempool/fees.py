@@ -204,10 +204,13 @@ class FeeEstimator:
 
     # --- between runs ---
 
-    def as_json(self) -> dict[str, Any]:
-        """Return what was learnt. Those that wait count as failures from now on."""
+    def give_up_waiting(self) -> None:
+        """Let those that wait count as failures from now on: what becomes of them will not be seen."""
         for txid in list(self._tracked):
             self._forget(txid, in_block=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what was learnt."""
         span = max(self._best - self._first if self._first else 0, self._old_span)
         stats = {horizon.name: stats.as_json() for horizon, stats in self._stats.items()}
         return {"saved": int(self._clock.now()), "best": self._best, "span": span, "stats": stats}

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from altyn.node.events import TipChanged
+from altyn.node.events import SchedulerForwarded, TipChanged
 from altyn.node.sync.headers import HeaderView
 from altyn.p2p.clock import Clock
 from altyn.p2p.connections import Connections
@@ -69,9 +69,12 @@ class ExtraPeers:
         self._outbound.is_synced |= not self._chain.is_initial_block_download
 
     def event(self, event: object) -> None:
-        """Follow the chain's events."""
+        """Follow the node's events."""
         if isinstance(event, TipChanged):
             self._last_tip = self._clock.now()
+        elif isinstance(event, SchedulerForwarded):
+            self._next_check -= event.seconds
+            self._next_stale_check -= event.seconds
 
     def _may_be_stale(self, now: float) -> bool:
         late = now - self._last_tip > STALE_SPACINGS * self._chain.network.target_spacing

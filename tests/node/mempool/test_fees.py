@@ -190,6 +190,18 @@ def test_what_was_learnt_outlives_the_run_for_a_while() -> None:
         World().fees.load(kept)
 
 
+def test_those_that_wait_count_as_failures_only_when_the_node_ends() -> None:
+    world = World()
+    world.block()
+    world.come(50)
+    for _ in range(3):
+        world.block()
+    kept = json.dumps(world.fees.as_json())
+    assert json.dumps(world.fees.as_json()) == kept
+    world.fees.give_up_waiting()
+    assert json.dumps(world.fees.as_json()) != kept
+
+
 def test_the_buckets_are_cores() -> None:
     assert BUCKETS[:2] == (1000.0, 1050.0)
     assert BUCKETS[-2] <= 1e7 < BUCKETS[-2] * 1.05

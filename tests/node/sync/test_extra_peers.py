@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from altyn.node.events import TipChanged
+from altyn.node.events import SchedulerForwarded, TipChanged
 from altyn.node.sync.extra_peers import ExtraPeers
 from altyn.p2p.addresses import Endpoint
 from altyn.p2p.kinds import PeerKind
@@ -115,3 +115,18 @@ def test_a_block_that_is_on_its_way_is_waited_for() -> None:
     world.busy.add(world.add(FULL))
     world.extra.look(NOW + 9999)
     assert not world.outbound.wants_another
+
+
+def test_a_forwarded_scheduler_looks_at_once() -> None:
+    world = World()
+    world.extra.look(NOW + 1799)
+    for _ in range(3):
+        world.add(FULL)
+    world.extra.look(NOW + 1801)
+    assert (world.gone, world.outbound.wants_another) == ([], False)
+    world.extra.event(SchedulerForwarded(45))
+    world.extra.look(NOW + 1801)
+    assert (world.gone, world.outbound.wants_another) == ([2], False)
+    world.extra.event(SchedulerForwarded(600))
+    world.extra.look(NOW + 1801)
+    assert world.outbound.wants_another
