@@ -10,7 +10,7 @@ from altyn.consensus.networks import Network
 from altyn.node.events import Events, SchedulerForwarded
 from altyn.node.memory import Heap, heap, heap_report
 from altyn.node.rpc.errors import INVALID_PARAMETER, MISC_ERROR, RpcError
-from altyn.node.rpc.method import HIDDEN, Array, Json, MethodTable, Number, Parameter, Text, expect_type, method
+from altyn.node.rpc.method import HIDDEN, Array, Json, MethodTable, Number, Text, expect_type, method
 
 LATEST_MOCK_TIME = 9_223_372_036
 """Seconds; as nanoseconds they just fit 64 bits (Core)."""
@@ -18,8 +18,10 @@ LATEST_MOCK_TIME = 9_223_372_036
 
 _LONGEST_FORWARD = 3600
 """Seconds (Core)."""
+_DUMP = "dump_all_command_conversions"
+"""A word to `help` in place of a method, for who writes clients (Core)."""
 _ABSENT = object()
-Echoed = Annotated[Json, Parameter("", keeps_null=True)]
+Echoed = Annotated[Json, Text("", keeps_null=True, check=False)]
 
 
 class MockableClock(Protocol):
@@ -60,8 +62,10 @@ class ControlMethods:
         self._started = clock.now()
 
     @method("Control", result='"str"    (string) The help text', example="getblock")
-    def help(self, command: Annotated[str, Text("The command to get help on")] = "") -> str:
+    def help(self, command: Annotated[str, Text("The command to get help on")] = "") -> Json:
         """List all commands, or get help for a specified command."""
+        if command == _DUMP:
+            return self._methods.conversions()
         return self._methods.help(command)
 
     @method("Control", result='"str"    (string) that the node is stopping')

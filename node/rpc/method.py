@@ -453,6 +453,18 @@ class MethodTable:
                 by_category.setdefault(each.category, []).append(each.usage())
         return "\n\n".join("\n".join((f"== {name} ==", *lines)) for name, lines in sorted(by_category.items()))
 
+    def conversions(self) -> list[list[Json]]:
+        """Return method, position, name and whether it is a string, for each name of each argument."""
+        rows: list[list[Json]] = []
+        for each in self.methods():
+            for position, argument in enumerate(each.arguments):
+                parameter = argument.parameter
+                is_text = isinstance(parameter, Text)
+                rows += ([each.name, position, name, is_text] for name in argument.names.split("|"))
+                if isinstance(parameter, Object):
+                    rows += ([each.name, position, name, False] for name in parameter.fields)
+        return rows
+
 
 def refuse_with_help(function: Callable[..., Any], code: int = MISC_ERROR) -> NoReturn:
     """Refuse a call whose words make no sense as Core does: with the help of the method. Raises RpcError."""

@@ -40,6 +40,17 @@ async def test_every_method_of_the_contract_is_there_and_has_help(rpc: Rpc) -> N
         assert "Result:" in text
 
 
+async def test_help_says_to_writers_of_clients_which_arguments_are_strings(rpc: Rpc) -> None:
+    rows = await rpc.call("help", "dump_all_command_conversions")
+    assert [row[1:] for row in rows if row[0] == "getblock"] == [
+        [0, "blockhash", True],
+        [1, "verbosity", False],
+        [1, "verbose", False],
+    ]
+    assert ["importmempool", 1, "use_current_time", False] in rows
+    assert ["sendrawtransaction", 1, "maxfeerate", False] in rows
+
+
 async def test_help_lists_the_methods_under_cores_titles(rpc: Rpc) -> None:
     rpc.methods.add(ZmqMethods([]))
     listed = await rpc.call("help")
