@@ -7,7 +7,7 @@ from typing import NoReturn
 class ScriptErrorCode(Enum):
     """The reasons, named as in Core's script tests; the value is the text that Core reports.
 
-    Two of them have names in the tests only, and there the text is that of an older reason.
+    Some have names in the tests only, and there the text is that of an older reason.
     """
 
     text: str
@@ -34,6 +34,8 @@ class ScriptErrorCode(Enum):
     INVALID_STACK_OPERATION = "Operation not valid with the current stack size"
     INVALID_ALTSTACK_OPERATION = "Operation not valid with the current altstack size"
     UNBALANCED_CONDITIONAL = "Invalid OP_IF construction"
+    EMPTY_CONDITIONAL = UNBALANCED_CONDITIONAL, "without a condition"
+    """A conditional with nothing on the stack: Core 29 and the tests since count it as INVALID_STACK_OPERATION."""
     SCRIPTNUM = "unknown error"
 
     NEGATIVE_LOCKTIME = "Negative locktime"

@@ -166,7 +166,7 @@ def evaluate(
 
             elif opcode in _CONDITIONS:
                 if not stack:
-                    fail(ScriptErrorCode.INVALID_STACK_OPERATION)
+                    fail(ScriptErrorCode.EMPTY_CONDITIONAL)
                 element = stack.pop()
                 if element and element != TRUE:
                     if version is TAPSCRIPT:

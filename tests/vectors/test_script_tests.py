@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from altyn.consensus.limits import COIN
-from altyn.consensus.script.errors import ScriptError
+from altyn.consensus.script.errors import ScriptError, ScriptErrorCode
 from altyn.consensus.script.flags import parse_flags
 from altyn.consensus.script.sighash import SighashCache
 from altyn.consensus.script.taproot import Leaf, control_block, output_key
@@ -18,6 +18,10 @@ from tests.vectors.conftest import load_rows
 
 SECP = load_secp()
 GENERATOR_X = SECP.public_key((1).to_bytes(32, "big"))[1:]
+
+
+NEWER_NAMES = {ScriptErrorCode.EMPTY_CONDITIONAL: "INVALID_STACK_OPERATION"}
+"""What the vectors call what has another reason in Core 28, whose words ours are."""
 
 
 def name(row: list[Any]) -> str:
@@ -55,5 +59,5 @@ def test_script_gives_the_expected_result(row: list[Any]) -> None:
     try:
         verify_script(script_sig, script_pubkey, witness, parse_flags(flag_names), checker)
     except ScriptError as error:
-        result = error.code.name
+        result = NEWER_NAMES.get(error.code, error.code.name)
     assert result == expected
