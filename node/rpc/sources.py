@@ -61,9 +61,8 @@ class ChainBlocks:
 
 
 def not_available(entry: Entry) -> RpcError:
-    """Return what is answered where a block is not here (Core: CheckBlockDataAvailability)."""
-    why = "pruned data" if entry.is_pruned else "not fully downloaded"
-    return RpcError(MISC_ERROR, f"Block not available ({why})")
+    """Return what is answered where a block is not here (Core: GetBlockChecked)."""
+    return RpcError(MISC_ERROR, "Block not available (pruned data)" if entry.is_pruned else "Block not found on disk")
 
 
 class IndexedTransactions:

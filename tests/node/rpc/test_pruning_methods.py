@@ -66,7 +66,7 @@ async def test_a_block_of_which_only_the_header_is_known_is_not_pruned(rpc: Rpc,
     header = rpc.node.chain.tip.header
     async with rpc_node(tmp_path) as other:
         await other.node.chain.add_headers([header])
-        text = "Block not available (not fully downloaded)"
+        text = "Block not found on disk"
         assert await refusal(other, "getblock", block_hash) == (-1, text)
 
 

@@ -140,7 +140,7 @@ async def test_a_node_begins_with_a_snapshot_and_proves_it(rpc: Rpc, tmp_path: P
         services = (await other.call("getnetworkinfo"))["localservicesnames"]
         assert "NETWORK_LIMITED" in services
         assert "NETWORK" not in services
-        missing = (-1, "Block not available (not fully downloaded)")
+        missing = (-1, "Block not found on disk")
         assert await refusal(other, "getblock", hashes[50]) == missing
         assert (await other.call("getindexinfo"))["coinstatsindex"]["synced"] is False
         proved, caught_up = asyncio.Event(), asyncio.Event()
