@@ -7,7 +7,7 @@ from altyn.consensus.transaction import Transaction
 from altyn.node.mempool.policy import feerate_of, virtual_size
 
 # What Core's nodes take in memory on a machine of 64 bits, before the allocator rounds them up.
-_ENTRY, _SHARED_TRANSACTION, _INPUT, _OUTPUT, _WITNESS_ITEM, _INLINE_SCRIPT = 464, 176, 104, 40, 24, 36
+_ENTRY, _SHARED_TRANSACTION, _INPUT, _OUTPUT, _WITNESS_ITEM, _INLINE_SCRIPT = 464, 176, 104, 40, 24, 28
 _SPENT_OUTPUT = 64
 LINK_MEMORY = 128
 """Bytes that a parent and its child take to know each other."""

@@ -11,7 +11,14 @@ from toy_chain import ToyClock
 from altyn.consensus.errors import ValidationError
 from altyn.consensus.transaction import OutPoint, Transaction, TxIn, TxOut
 from altyn.node.events import Events
-from altyn.node.mempool.entry import LINK_MEMORY, MempoolEntry, RemovalReason, TransactionAdded, TransactionRemoved
+from altyn.node.mempool.entry import (
+    LINK_MEMORY,
+    MempoolEntry,
+    RemovalReason,
+    TransactionAdded,
+    TransactionRemoved,
+    memory_of,
+)
 from altyn.node.mempool.policy import PolicyLimits
 from altyn.node.mempool.pool import MEMPOOL_HEIGHT, Mempool
 
@@ -306,6 +313,15 @@ def test_memory_is_bounded_by_what_is_counted(inputs: int, outputs: int, has_wit
     finally:
         tracemalloc.stop()
     assert taken < 3.2 * pool.mempool.usage
+
+
+def test_memory_is_counted_as_core_counts_it() -> None:
+    """Scripts of more than 28 bytes lie apart there, in pieces of 16 bytes; those of a P2WPKH do not."""
+    bare, of_key, of_script = [
+        memory_of(Transaction(2, [TxIn(OutPoint.make(bytes(32), 0))], [TxOut(1000, bytes(size))] * 100))
+        for size in (0, 22, 34)
+    ]
+    assert (of_key - bare, of_script - bare) == (0, 100 * 64)
 
 
 def test_a_preference_counts_for_the_whole_family() -> None:
