@@ -44,6 +44,7 @@ from altyn.node.peer_memory import SAVE_INTERVAL, PeerMemory
 from altyn.node.settings import Settings
 from altyn.node.storage.blocks import MAX_FILE_SIZE, SMALL_FILE_SIZE
 from altyn.node.storage.folder import DataFolder
+from altyn.node.sync.blocks import is_near_tip
 from altyn.node.sync.dispatch import Sync, SyncOptions
 from altyn.node.sync.relay import TrickleTimes
 from altyn.node.sync.transactions import RequestDelays
@@ -139,6 +140,7 @@ class FullNode:
             self.sync,
             clock,
             start_height=lambda: chain.tip.height,
+            limited_will_do=lambda: is_near_tip(chain.tip, settings.network, clock.now()),
             bans=self.memory.bans,
             dialer=proxied_dialer(
                 settings.proxies, surroundings.random, names=settings.dns, direct=surroundings.dialer

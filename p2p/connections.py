@@ -65,14 +65,16 @@ class Connections:
         clock: Timer,
         *,
         start_height: Callable[[], int] = lambda: 0,
+        limited_will_do: Callable[[], bool] = lambda: False,
         bans: Bans | None = None,
         dialer: Dialer = dial_tcp,
         listener: Listener = listen_tcp,
         rng: random.Random | None = None,
         ellswift: Ellswift | None = None,
     ) -> None:
-        """`start_height`: the height that our version messages give. `rng` makes nonces and keys; left out, the system
-        does. `ellswift` makes us speak v2 too, and try it first.
+        """`start_height`: the height that our version messages give. `limited_will_do`: whether peers with only the
+        last blocks (BIP159) have all that we lack. `rng` makes nonces and keys; left out, the system does. `ellswift`
+        makes us speak v2 too, and try it first.
         """
         self.settings = settings
         self.peers: dict[int, Peer] = {}
@@ -89,7 +91,7 @@ class Connections:
         self.call_ended: Callable[[Peer], None] = lambda peer: None
         """Called when a connection that we made is over: the handler does not hear of feelers, or of who is no use."""
         self._handler, self._clock = handler, clock
-        self._start_height = start_height
+        self._start_height, self._limited_will_do = start_height, limited_will_do
         self._dialer, self._listener = dialer, listener
         self._rng = rng or random.SystemRandom()
         self._ellswift = ellswift
@@ -273,14 +275,11 @@ class Connections:
 
     def _start(self, transport: Transport, kind: PeerKind, permissions: Permission, *, v2: bool | None = None) -> Peer:
         nonce = self._rng.getrandbits(64) or 1
-        required = self.settings.required_services
-        if kind is PeerKind.ADDR_FETCH:
-            required &= _USEFUL  # it knows of others, who may offer the rest
         handshake = Handshake(
             kind,
             lambda: self._introduction(transport.remote, kind, nonce, permissions),
             self._clock.now,
-            required_services=required,
+            required_services=lambda offered: self._required_services(kind, offered),
             is_own_nonce=self._is_own_nonce,
         )
         peer = Peer(
@@ -300,6 +299,15 @@ class Connections:
         self.peers[peer.id] = peer
         self._spawn(self._supervise(peer))
         return peer
+
+    def _required_services(self, kind: PeerKind, offered: int) -> int:
+        """Return what a peer that we called must offer, given what it does offer (Core: GetDesirableServiceFlags)."""
+        required = self.settings.required_services
+        if offered & Services.NETWORK_LIMITED and self._limited_will_do():
+            required = required & ~Services.NETWORK | Services.NETWORK_LIMITED
+        if kind is PeerKind.ADDR_FETCH:
+            required &= _USEFUL | Services.NETWORK_LIMITED  # it knows of others, who may offer the rest
+        return required
 
     def _framing(self, *, initiating: bool, v2: bool | None) -> Framing:
         if self._ellswift is None or v2 is False:
@@ -394,7 +402,7 @@ class Connections:
             nonce=nonce,
             user_agent=self.settings.user_agent,
             start_height=self._start_height(),
-            relay=self.settings.relay and kind.relays_transactions,
+            relay=(self.settings.relay or Permission.RELAY in permissions) and kind.relays_transactions,
         )
 
     def _is_own_nonce(self, nonce: int) -> bool:

@@ -65,11 +65,12 @@ class Handshake:
         introduce: Callable[[], Version],
         now: Callable[[], float],
         *,
-        required_services: int = 0,
+        required_services: Callable[[int], int] = lambda offered: 0,
         is_own_nonce: Callable[[int], bool] = lambda nonce: False,
     ) -> None:
-        """`introduce` makes our version message. `required_services`: without them an automatic outbound peer is of no
-        use. `is_own_nonce` tells whether a connection that we are opening has this nonce: then we called ourselves.
+        """`introduce` makes our version message. `required_services` tells what an automatic outbound peer must offer,
+        given what it offers, to be of use. `is_own_nonce` tells whether a connection that we are opening has this
+        nonce: then we called ourselves.
         """
         self._kind, self._introduce, self._now = kind, introduce, now
         self._required_services, self._is_own_nonce = required_services, is_own_nonce
@@ -145,7 +146,7 @@ class Handshake:
         self._common_version = min(peer.version, PROTOCOL_VERSION)
         self._time_offset = max(peer.time, 0) - int(self._now())
         self.stage = Stage.AWAITING_VERACK
-        if self._kind.expects_services and (missing := self._required_services & ~peer.services):
+        if self._kind.expects_services and (missing := self._required_services(peer.services) & ~peer.services):
             raise Disconnect(f"peer does not offer the expected services ({missing:08x} missing)")
         if peer.version < MIN_PEER_PROTOCOL_VERSION:
             raise Disconnect(f"peer using obsolete version {peer.version}")

@@ -59,6 +59,8 @@ HEAVY: tuple[type[Message], ...] = (Tx, CompactBlock, BlockTransactions)
 """Messages that, large ones, take many times their bytes in memory, and are done with soon whatever peers do."""
 _FOR_BLOOM_FILTERS: tuple[type[Message], ...] = (FilterLoad, FilterAdd, FilterClear)
 _HANDSHAKE_ONLY: tuple[type[Message], ...] = (Version, Verack, SendTxReconciliation)
+_A_MOMENT = 0.001
+"""Seconds: time is over when more than that has passed (Core), which counts where a mock time stands still."""
 _LAST_WORDS = 1 << 16
 """Bytes of the outbox that are still sent when a connection ends."""
 
@@ -490,20 +492,20 @@ class Peer:
         if self.features.common_version < PING_NONCE_VERSION:
             return
         while True:
-            await self._clock.sleep_until(self._ping_started + PING_INTERVAL)
+            await self._clock.sleep_until(self._ping_started + PING_INTERVAL + _A_MOMENT)
             if self._ping_nonce:
                 self._ping_answered.clear()
                 await self._ping_answered.wait()
-            elif self._clock.now() >= self._ping_started + PING_INTERVAL:
+            elif self._clock.now() > self._ping_started + PING_INTERVAL:
                 self.ping()
 
     async def _watch_for_silence(self) -> None:
         """Look first when the time for the handshake is over, whether it took that long or not, as Core does."""
         while True:
             when, reason = self._patience()
-            if self._clock.now() >= when:
+            if self._clock.now() > when:
                 raise Disconnect(reason)
-            await self._clock.sleep_until(when)
+            await self._clock.sleep_until(when + _A_MOMENT)
 
     def _patience(self) -> tuple[float, str]:
         """When it is over, as things stand, and the reason then (Core: InactivityCheck)."""

@@ -113,7 +113,14 @@ class Node:
     """Connections in a simulated network, running."""
 
     def __init__(
-        self, links: Links, host: str, handler: Recorder, clock: Timer, ellswift: Ellswift | None, **fields: Any
+        self,
+        links: Links,
+        host: str,
+        handler: Recorder,
+        clock: Timer,
+        ellswift: Ellswift | None,
+        limited_will_do: Callable[[], bool] = lambda: False,
+        **fields: Any,
     ) -> None:
         self.links, self.host, self.handler = links, host, handler
         self.connections = Connections(
@@ -123,6 +130,7 @@ class Node:
             dialer=links.dialer(host),
             listener=links.listener(host),
             ellswift=ellswift,
+            limited_will_do=limited_will_do,
         )
 
     async def call(self, host: str = CALLER) -> Caller:

@@ -238,7 +238,7 @@ def peer_form(peer: Peer, sync: SyncState) -> dict[str, Json]:
         "timeoffset": int(features.time_offset) if features else 0,
     }
     for name, seconds in (("pingtime", stats.ping_time), ("minping", stats.min_ping), ("pingwait", peer.ping_wait)):
-        if seconds is not None:
+        if seconds is not None and (seconds or name != "pingwait"):
             form[name] = round(float(seconds), 6)
     return form | {
         "version": features.version if features else 0,

@@ -23,6 +23,8 @@ TIMEOUT_PER_PEER = 0.5
 """Limit for one block, in block intervals: alone, and more for each other peer that we download from."""
 DIRECT_FETCH_BLOCKS = 20
 """Block intervals: with a tip younger than this, announced blocks are asked for at once from whoever announced them."""
+LIMITED_ALLOWED_DEPTH = 144
+"""Block intervals: with a tip younger than this, pruned peers are good enough to be called (Core)."""
 LIMITED_PEER_BLOCKS = 288 - 2
 """Blocks below its tip that a pruned peer still serves (BIP159), less what may be mined meanwhile."""
 
@@ -30,6 +32,11 @@ LIMITED_PEER_BLOCKS = 288 - 2
 def is_near_present(tip: Entry, network: Network, now: float) -> bool:
     """Whether `tip` is so recent that announced blocks are fetched at once (Core: CanDirectFetch)."""
     return tip.time > now - DIRECT_FETCH_BLOCKS * network.target_spacing
+
+
+def is_near_tip(tip: Entry, network: Network, now: float) -> bool:
+    """Whether what `tip` lacks, by its time, is no more than a pruned peer has (Core: ApproximateBestBlockDepth)."""
+    return (now - tip.time) // network.target_spacing < LIMITED_ALLOWED_DEPTH
 
 
 class BlockView(Protocol):

@@ -146,6 +146,29 @@ async def test_a_peer_without_the_needed_services_is_kept_only_if_asked_for_by_h
             assert "expected services" in str(full.ended)
 
 
+@pytest.mark.parametrize("will_do", [True, False])
+@pytest.mark.parametrize("kind", [PeerKind.OUTBOUND_FULL_RELAY, PeerKind.ADDR_FETCH])
+async def test_a_peer_with_the_last_blocks_alone_is_kept_while_those_are_all_that_we_lack(
+    kind: PeerKind, will_do: bool
+) -> None:
+    wanted = Services.NETWORK | Services.WITNESS
+    async with (
+        node(services=Services.NETWORK_LIMITED | Services.WITNESS) as one,
+        node(links=one.links, host=CALLER, required_services=wanted, limited_will_do=lambda: will_do) as other,
+    ):
+        peer = await other.connections.connect(NODE, PORT, kind)
+        await (peer.ready if will_do else peer.gone).wait()
+        assert peer.is_ready is will_do
+
+
+@pytest.mark.parametrize("permission", [Permission.RELAY, Permission.MEMPOOL])
+async def test_who_may_relay_transactions_is_told_so_where_others_may_not(permission: Permission) -> None:
+    trusted = Whitelisted(Subnet.parse(CALLER), permission, inbound=True, outbound=False)
+    async with node(relay=False, whitelist=(trusted,)) as one:
+        caller = await one.call()
+        assert (await caller.handshake()).relay is (permission is Permission.RELAY)
+
+
 @pytest.mark.parametrize("kind", [PeerKind.BLOCK_RELAY_ONLY, PeerKind.MANUAL])
 async def test_block_relay_only_peers_are_told_not_to_announce_transactions(kind: PeerKind) -> None:
     async with node() as one, node(links=one.links, host=CALLER) as other:

@@ -127,7 +127,7 @@ def test_our_own_nonce_is_known_to_who_is_called_only() -> None:
 
 @pytest.mark.parametrize("kind", PeerKind)
 def test_only_automatic_outbound_peers_must_offer_services(kind: PeerKind) -> None:
-    machine = handshake(kind, required_services=9)
+    machine = handshake(kind, required_services=lambda offered: 9)
     if kind in (PeerKind.OUTBOUND_FULL_RELAY, PeerKind.BLOCK_RELAY_ONLY, PeerKind.ADDR_FETCH):
         with pytest.raises(Disconnect, match="expected services"):
             feed(machine, theirs(services=1))

@@ -595,14 +595,26 @@ async def test_time_outs_follow_the_mock_time() -> None:
         caller, silent = await one.call(), await one.call("10.0.0.3")
         await caller.handshake()
         await asyncio.sleep(5000)
-        assert len(one.connections.peers) == 2
+        clock.set_mock_time(1_700_000_003)
+        await asyncio.sleep(5)
+        assert len(one.connections.peers) == 2  # three seconds are over when the fourth has come
         clock.set_mock_time(1_700_000_004)
         await silent.until_closed()
         await caller.expect(Ping)
         await caller.send(Pong(0))
         await caller.sync()
+        clock.set_mock_time(1_700_000_120)
+        await asyncio.sleep(5)
+        await caller.sync()
+        assert caller.heard.count("ping") == 1
         clock.set_mock_time(1_700_000_121)
         await caller.expect(Ping)
+        await caller.sync()
+        clock.set_mock_time(1_700_001_321)
+        await asyncio.sleep(5)
+        await caller.sync()
+        clock.set_mock_time(1_700_001_322)
+        await caller.until_closed()
 
 
 async def test_no_time_out_is_looked_at_for_as_long_as_a_handshake_may_take() -> None:

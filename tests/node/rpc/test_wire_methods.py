@@ -14,6 +14,7 @@ from altyn.node.rpc.wire import WireMethods
 from altyn.node.testnet.clock import SimulatedClock
 from altyn.node.testnet.links import Links
 from altyn.p2p.addresses import Endpoint
+from altyn.p2p.clock import SystemClock
 from altyn.p2p.messages import Ping, Pong, Verack, Version
 from altyn.p2p.transport import Transport
 from altyn.p2p.upload import UploadTarget
@@ -147,6 +148,19 @@ async def test_what_cannot_be_sent_is_refused(one: Node, arguments: tuple[Any, .
     with pytest.raises(RpcError) as caught:
         methods(one).sendmsgtopeer(*arguments)
     assert (caught.value.code, caught.value.message) == refused
+
+
+async def test_a_ping_that_has_waited_for_no_time_is_not_shown_as_waiting() -> None:
+    clock = SystemClock()
+    clock.set_mock_time(1_700_000_000)
+    async with node(clock=clock) as one:
+        caller = await one.call()
+        await caller.handshake()
+        await caller.expect(Ping)
+        peer = await one.peer()
+        assert "pingwait" not in peer_form(peer, SyncState())
+        clock.set_mock_time(1_700_000_003)
+        assert peer_form(peer, SyncState())["pingwait"] == 3
 
 
 async def test_a_ping_by_hand_goes_out_at_once_and_its_time_is_told(one: Node) -> None:

@@ -7,7 +7,12 @@ import pytest
 from altyn.consensus.block import Header
 from altyn.consensus.networks import REGTEST, Network
 from altyn.node.chain.tree import FAILED, HAVE_BLOCK, Entry, HeaderTree
-from altyn.node.sync.blocks import BLOCK_DOWNLOAD_WINDOW, MAX_BLOCKS_IN_TRANSIT_PER_PEER, BlockDownload
+from altyn.node.sync.blocks import (
+    BLOCK_DOWNLOAD_WINDOW,
+    MAX_BLOCKS_IN_TRANSIT_PER_PEER,
+    BlockDownload,
+    is_near_tip,
+)
 from altyn.node.sync.headers import PeerChain
 
 NOW = REGTEST.genesis.header.time + 10_000_000.0
@@ -240,3 +245,8 @@ def test_blocks_below_a_snapshot_are_asked_for_when_the_tip_is_served(view: View
     view.background = View(view.tree, entries[49], base=entries[49])
     add_peer(download, 5, entries[-1])
     assert download.choose(5, NOW) == []
+
+
+@pytest.mark.parametrize(("seconds", "near"), [(24 * 3600 - 1, True), (24 * 3600, False), (-7200, True)])
+def test_pruned_peers_will_do_for_a_day(view: View, seconds: int, near: bool) -> None:
+    assert is_near_tip(view.tip, REGTEST, view.tip.time + seconds) is near
