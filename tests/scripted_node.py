@@ -50,7 +50,7 @@ def filters_of(blocks: Sequence[Block]) -> list[bytes]:
 class ScriptedNode:
     """Serves `blocks` (genesis first), `filters` and `headers`; a test changes these, or overrides `answer`."""
 
-    def __init__(self, blocks: Sequence[Block], *, services: Services = FULL) -> None:
+    def __init__(self, blocks: Sequence[Block], *, services: Services = FULL, relay: bool = True) -> None:
         self.blocks = list(blocks)
         self.headers: list[Header] = [block.header for block in blocks]
         self.filters = filters_of(blocks)
@@ -65,13 +65,15 @@ class ScriptedNode:
         """Why connections ended, as seen from here."""
         self.wants_transactions = True
         self.transactions: list[Transaction] = []
-        self._services = services
+        self._services, self._relay = services, relay
         self._by_hash = {block.hash: block for block in blocks}
 
     @asynccontextmanager
     async def serve(self, surroundings: Surroundings, *, call: str | None = None) -> AsyncIterator[None]:
         """Listen on the host of `surroundings`, or call the host `call`, while the body runs."""
-        settings = ConnectionSettings(magic=REGTEST.magic, services=int(self._services), user_agent="/Scripted:1/")
+        settings = ConnectionSettings(
+            magic=REGTEST.magic, services=int(self._services), user_agent="/Scripted:1/", relay=self._relay
+        )
         connections = Connections(
             settings,
             self,

@@ -73,6 +73,7 @@ _ITEMS_AT_ONCE = 500
 """Announced transactions looked at before others get a turn: three milliseconds."""
 
 _BLOCK_TYPES = (InventoryType.BLOCK, InventoryType.WITNESS_BLOCK)
+_TRANSACTION_TYPES = (InventoryType.TX, InventoryType.WTX, InventoryType.WITNESS_TX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +253,7 @@ class Sync:
 
     async def _inv(self, peer: Peer, message: Inv) -> None:
         blocks = [item.hash for item in message.items if item.type in _BLOCK_TYPES]
-        transactions = [item for item in message.items if item.type in (InventoryType.TX, InventoryType.WTX)]
+        transactions = [item for item in message.items if item.type in _TRANSACTION_TYPES]
         if blocks:
             self.follow.blocks_announced(peer, blocks)
         for start in range(0, len(transactions), _ITEMS_AT_ONCE):

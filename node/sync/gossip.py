@@ -26,7 +26,7 @@ from altyn.node.sync.transactions import (
 )
 from altyn.p2p.clock import Clock
 from altyn.p2p.errors import Disconnect, Misbehaving
-from altyn.p2p.kinds import Permission
+from altyn.p2p.kinds import Permission, Services
 from altyn.p2p.limits import MAX_INV_SIZE
 from altyn.p2p.messages import FeeFilter, GetData, Inv, Inventory, InventoryType
 from altyn.p2p.peer import Peer
@@ -79,7 +79,7 @@ class TransactionGossip:
         self._again_at = clock.monotonic() + self._pause()
 
     def add(self, peer: Peer) -> None:
-        """Take up a peer whose handshake is done; own transactions that nobody took yet are announced to it."""
+        """Take up a peer whose handshake is done."""
         relays = peer.kind.relays_transactions
         self._relay.add(
             peer.id,
@@ -92,7 +92,8 @@ class TransactionGossip:
             self._wtxid_peers.add(peer.id)
         if not self._blocks_only and relays and Permission.FORCE_RELAY not in peer.permissions:
             self._fee_filters[peer.id] = FeeFilterSender(self._random, self._mempool.limits.min_relay_feerate)
-        self._announce_unbroadcast()
+        if self._relay.listeners == 1:  # the first to come to a lonely node; who comes later is not told what is ours
+            self._announce_unbroadcast()
 
     def remove(self, peer: Peer) -> None:
         """Forget a peer that left."""
@@ -168,16 +169,16 @@ class TransactionGossip:
     def announced(self, peer: Peer, items: Sequence[Inventory]) -> None:
         """Handle the transactions of an `inv`. Raises Disconnect when the peer was told not to announce any."""
         now = self._clock.now()
-        expected = InventoryType.WTX if peer.features.wtxid_relay else InventoryType.TX
+        unexpected = InventoryType.TX if peer.features.wtxid_relay else InventoryType.WTX
         for item in items:
-            if item.type != expected:
-                continue  # of the kind that was not agreed on
+            if item.type == unexpected:
+                continue
             if self._refuses_transactions(peer):
                 raise Disconnect("transaction inv sent in violation of protocol")
             self._relay.knows(peer.id, item.hash)
             self._double_spends.seen_by(item.hash, peer.id)
             if not self._chain.is_initial_block_download and not self._judge.has(item.hash):
-                self._want(peer, item.hash, is_wtxid=peer.features.wtxid_relay, now=now)
+                self._want(peer, item.hash, is_wtxid=item.type == InventoryType.WTX, now=now)
 
     async def received(self, peer: Peer, tx: Transaction) -> None:
         """Handle `tx`: judge it, and the orphans that waited for it. Raises Misbehaving."""
@@ -223,13 +224,18 @@ class TransactionGossip:
             if item.type in (InventoryType.TX, InventoryType.WITNESS_TX, InventoryType.WTX):
                 self._requests.received(peer.id, item.hash)
 
-    def finder(self, peer: Peer) -> FindTransaction:
-        """Return how to find what the peer may be given: what was announced to it, or is in the last block."""
+    def finder(self, peer: Peer) -> FindTransaction | None:
+        """Return how to find what the peer may be given: what was announced to it, or is in the last block.
+
+        None for one with whom transactions are no subject: it does not want any announced, and may set no filter.
+        """
+        if not peer.kind.relays_transactions or not (peer.features.relay or peer.offered & Services.BLOOM):
+            return None
 
         def find(tx_hash: bytes, by_wtxid: bool) -> Transaction | None:
             mempool = self._mempool
             entry = mempool.get_wtxid(tx_hash) if by_wtxid else mempool.get(tx_hash)
-            if entry is not None and self._relay.may_be_asked(peer.id, entry.txid):
+            if entry is not None and self._relay.may_be_asked(peer.id, entry.sequence):
                 self._mempool.unbroadcast.discard(entry.txid)
                 self._relay.knows(peer.id, tx_hash)
                 return entry.tx
@@ -268,7 +274,9 @@ class TransactionGossip:
             entry = mempool.get(txid)
             return entry if entry is not None and (bloom is None or bloom.matches(entry.tx)) else None
 
-        due = self._relay.due(peer.id, now, look_up, lambda: [(entry.txid, entry.wtxid) for entry in mempool])
+        due = self._relay.due(
+            peer.id, now, look_up, lambda: [(entry.txid, entry.wtxid) for entry in mempool], sequence=mempool.sequence
+        )
         items = [Inventory(InventoryType.WTX if is_wtxid else InventoryType.TX, tx_hash) for tx_hash, is_wtxid in due]
         for start in range(0, len(items), MAX_INV_SIZE):
             peer.send(Inv(tuple(items[start : start + MAX_INV_SIZE])))

@@ -114,6 +114,8 @@ class _Peer:
     """Hash -> txid of the last that were announced to it, and that it did not ask for yet."""
     known: RecentHashes = field(default_factory=lambda: RecentHashes(KNOWN_TRANSACTIONS))
     next_time: float = 0.0
+    told_until: int = 1
+    """The number of the mempool's next change when it was last time to announce (Core: m_last_inv_sequence)."""
 
 
 class TransactionRelay:
@@ -158,10 +160,12 @@ class TransactionRelay:
             if peer.wants and (wtxid if peer.by_wtxid else txid) not in peer.known:
                 peer.waiting[txid] = wtxid
 
-    def may_be_asked(self, peer_id: int, txid: bytes) -> bool:
-        """Whether a transaction of the mempool may be given to the peer: not before it would have been announced."""
-        peer = self._peers[peer_id]
-        return peer.wants and txid not in peer.waiting
+    def may_be_asked(self, peer_id: int, sequence: int) -> bool:
+        """Whether the peer may have what came into the mempool at `sequence`: not before it could have been announced.
+
+        It may have come from elsewhere at that very moment, which is nobody's business (Core: info_for_relay).
+        """
+        return sequence < self._peers[peer_id].told_until
 
     def untold(self, peer_id: int) -> Iterator[bytes]:
         """Return the txids that the peer may lack: it is still to be told of them, or just was; newest first."""
@@ -176,6 +180,11 @@ class TransactionRelay:
         """Whether transactions are announced to the peer (RPC: getpeerinfo)."""
         return peer_id in self._peers and self._peers[peer_id].wants
 
+    @property
+    def listeners(self) -> int:
+        """How many peers have transactions announced to them."""
+        return sum(peer.wants for peer in self._peers.values())
+
     def set_wants_all(self, peer_id: int) -> None:
         """Announce the whole mempool to the peer the next time (BIP35)."""
         self._peers[peer_id].wants_all = True
@@ -186,16 +195,21 @@ class TransactionRelay:
         now: float,
         look_up: Callable[[bytes], Relayed | None],
         everything: Callable[[], Iterable[tuple[bytes, bytes]]] = tuple,
+        *,
+        sequence: int = 1,
     ) -> list[tuple[bytes, bool]]:
         """Return the hashes to announce now, each with whether it is a wtxid; `look_up` finds a txid in the mempool.
 
         `everything` lists the mempool by txid and wtxid; what `look_up` does not find is not for this peer.
+        `sequence` is the number that the mempool's next change will have.
         """
         peer = self._peers[peer_id]
         is_time = peer.at_once
         if peer.next_time <= now:
             is_time = True
             peer.next_time = self._next_time(peer, now)
+        if is_time:
+            peer.told_until = sequence
         if not is_time or not (peer.waiting or peer.wants_all):
             return []
         most = min(BROADCAST_MAX, BROADCAST_TARGET + len(peer.waiting) // 1000 * 5)

@@ -152,11 +152,15 @@ class BlockServer:
             peer.send(Inv(tuple(Inventory(InventoryType.BLOCK, block_hash) for block_hash in hashes)))
 
     async def data(
-        self, peer: Peer, items: Iterable[Inventory], find_transaction: FindTransaction, bloom: BloomFilter | None
+        self,
+        peer: Peer,
+        items: Iterable[Inventory],
+        find_transaction: FindTransaction | None,
+        bloom: BloomFilter | None,
     ) -> None:
         """Answer `getdata` in order; a `notfound` names transactions that are not here, but no blocks (Core).
 
-        `bloom` is the filter that the peer has set, if any.
+        `bloom` is the filter that the peer has set, if any. Without `find_transaction` nothing is said of transactions.
         """
         missing: list[Inventory] = []
         for number, item in enumerate(items):
@@ -167,6 +171,8 @@ class BlockServer:
             await peer.drained()
             match item.type:
                 case InventoryType.TX | InventoryType.WITNESS_TX | InventoryType.WTX:
+                    if find_transaction is None:
+                        continue
                     tx = find_transaction(item.hash, item.type == InventoryType.WTX)
                     if tx is None:
                         missing.append(item)
@@ -353,7 +359,8 @@ class BlockServer:
             return True
         best = chain.tree.best_header
         lag = (best.chain_work - entry.chain_work) * chain.network.target_spacing / work(best.header.bits)
-        return entry.was_connected and best.time - entry.time < STALE_RELAY_AGE_LIMIT and lag < STALE_RELAY_AGE_LIMIT
+        valid = entry.was_connected and not entry.is_failed
+        return valid and best.time - entry.time < STALE_RELAY_AGE_LIMIT and lag < STALE_RELAY_AGE_LIMIT
 
 
 async def _nothing() -> None:

@@ -1,5 +1,6 @@
 """Full nodes among themselves and with scripted peers, in simulated time."""
 
+import asyncio
 from itertools import pairwise
 from typing import Any
 
@@ -393,6 +394,69 @@ async def test_what_is_not_there_is_not_found(world: World, drawing: Drawing) ->
     item = Inventory(InventoryType.WTX, b"\x01" * 32)
     script = await asked(world, drawing, GetData((item,)))
     assert script.requests(NotFound) == [NotFound((item,))]
+
+
+async def test_who_wants_no_transactions_announced_gets_no_answer_about_any(world: World, drawing: Drawing) -> None:
+    item = Inventory(InventoryType.WTX, b"\x01" * 32)
+    node = await world.network.add_node()
+    script = ScriptedNode([drawing["g"]], relay=False)
+    await world.call(node, script)
+    script.peers[0].send(GetData((item,)))
+    script.peers[0].ping()
+    await world.until(lambda: script.peers[0].ping_wait is None)
+    assert not script.requests(NotFound)
+
+
+async def test_a_transaction_is_not_shown_before_it_might_have_been_announced(world: World, drawing: Drawing) -> None:
+    node = await world.network.add_node()
+    await feed(node, first_blocks(drawing, 110))
+    script = ScriptedNode(first_blocks(drawing, 110), services=Services.NONE)
+    await world.call(node, script)
+    tx = spend(coin(drawing["a1"]))
+    request = GetData((Inventory(InventoryType.WTX, tx.wtxid),))
+    script.peers[0].send(Tx(tx))  # it knows it, so nothing will be announced to it
+    script.peers[0].send(request)
+    await world.until(lambda: bool(script.requests(NotFound)))
+    await asyncio.sleep(60)
+    script.peers[0].send(request)
+    await world.until(lambda: script.transactions == [tx])
+
+
+async def test_a_block_on_an_invalid_one_is_not_given(world: World, drawing: Drawing) -> None:
+    node = await world.network.add_node()
+    await feed(node, first_blocks(drawing, 110))
+    await node.node.chain.invalidate(node.node.chain.tip.ancestor(108))
+    script = ScriptedNode(first_blocks(drawing, 110), services=Services.NONE)
+    await world.call(node, script)
+    for name in ("a110", "a107"):
+        script.peers[0].send(GetHeaders(70016, (), drawing[name].hash))
+        script.peers[0].send(GetData((Inventory(InventoryType.WITNESS_BLOCK, drawing[name].hash),)))
+    await world.until(lambda: bool(script.requests(BlockMessage)))
+    assert script.requests(BlockMessage) == [BlockMessage(drawing["a107"])]
+    assert script.requests(Headers) == [Headers((drawing["a107"].header,))]
+
+
+async def test_a_transaction_may_be_announced_by_txid_and_asked_for_with_its_witness(
+    world: World, drawing: Drawing
+) -> None:
+    item = Inventory(InventoryType.WITNESS_TX, b"\x01" * 32)
+    script = await asked(world, drawing, Inv((item,)))
+    await world.until(lambda: script.requests(GetData) == [GetData((item,))])
+
+
+async def test_who_comes_later_is_not_told_what_was_submitted_here(world: World, drawing: Drawing) -> None:
+    node = await world.network.add_node()
+    await feed(node, first_blocks(drawing, 110))
+    first, later = [ScriptedNode(first_blocks(drawing, 110), services=Services.NONE) for _ in range(2)]
+    tx = spend(coin(drawing["a1"]))
+    await node.node.acceptance.accept(tx)
+    node.node.sync.offer(tx)
+    for script in (first, later):
+        script.wants_transactions = False
+        await world.call(node, script)
+        await asyncio.sleep(60)
+    assert first.requests(Inv) == [Inv((Inventory(InventoryType.WTX, tx.wtxid),))]
+    assert not later.requests(Inv)
 
 
 async def test_filters_are_served(world: World, drawing: Drawing) -> None:
