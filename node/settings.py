@@ -463,7 +463,11 @@ class Settings:
             ("rawtx", self.zmqpubrawtx, self.zmqpubrawtxhwm),
             ("sequence", self.zmqpubsequence, self.zmqpubsequencehwm),
         )
-        return tuple((topic, address, most) for topic, addresses, most in topics for address in addresses)
+        return tuple(
+            (topic, f"ipc://{address.removeprefix('unix:')}" if address.startswith("unix:") else address, most)
+            for topic, addresses, most in topics
+            for address in addresses
+        )
 
     @property
     def outgoing(self) -> tuple[str, ...] | None:

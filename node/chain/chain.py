@@ -37,7 +37,7 @@ from altyn.node.chain.verify import ScriptVerifier
 from altyn.node.events import BestHeaderChanged, Events, IndexCaughtUp, Progressed
 from altyn.node.offload import Offload
 from altyn.node.storage.coins import CoinStore
-from altyn.node.storage.errors import UNPRUNE, BlockNotStored, StoreError
+from altyn.node.storage.errors import UNPRUNE, BlockNotStored, RebuildNeeded
 from altyn.node.storage.snapshot import SnapshotError
 from altyn.node.writer import Writer
 from altyn.p2p.clock import Clock
@@ -157,7 +157,7 @@ class Chain:
             loaded = await offload(load, stores, network, secp, clock.now())
             prune = options.prune if options else None
             if prune is None and stores.headers.pruned_files():
-                raise StoreError(UNPRUNE)
+                raise RebuildNeeded(UNPRUNE)
             self = cls(
                 network,
                 stores,

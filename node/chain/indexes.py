@@ -218,7 +218,8 @@ def check_reach(index: ChainIndex, chain: IndexedChain) -> None:
 def _beyond_pruned(index: ChainIndex) -> StoreError:
     return StoreError(
         f"{index.title} best block of the index goes beyond pruned data. Please disable the index or reindex "
-        "(which will download the whole blockchain again)"
+        "(which will download the whole blockchain again)\nError: A fatal internal error occurred, see debug.log for "
+        "details: Failed to start indexes, shutting down.."
     )
 
 

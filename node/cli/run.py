@@ -31,7 +31,7 @@ from altyn.node.rpc.server import RpcServer
 from altyn.node.rpc.stream import EventStream
 from altyn.node.rpc.zmq import Publication, Publishers, ZmqMethods
 from altyn.node.settings import Settings
-from altyn.node.storage.errors import StoreError
+from altyn.node.storage.errors import RebuildNeeded, StoreError
 from altyn.node.storage.folder import DataFolder
 from altyn.node.testnet.lifeline import starter_gone
 from altyn.node.version import VERSION
@@ -86,6 +86,8 @@ def run(
                 log.info("Shutdown: interrupted while starting")
             except (SettingsError, NodeError, StoreError) as error:
                 log.error("Error: %s", error)
+                if isinstance(error, RebuildNeeded) and not for_people:
+                    return _fail(f"{error}.\nPlease restart with -reindex or -reindex-chainstate to recover.", title="")
                 hint = error.hint if for_people and isinstance(error, NodeError) else ""
                 return _fail(f"{error} {hint}".rstrip())
             except Exception:  # the boundary of the program: the log has the traceback, the user one line
@@ -107,8 +109,9 @@ def _within_limits(settings: Settings) -> Settings:
     return settings
 
 
-def _fail(text: str) -> int:
-    print(f"Error: {text}", file=sys.stderr)
+def _fail(text: str, title: str = "Error") -> int:
+    """Say why not, as bitcoind does; where it would ask a question, there is no title."""
+    print(f"{title}: {text}", file=sys.stderr)
     return 1
 
 

@@ -141,7 +141,7 @@ class TransactionAdded:
 
 @dataclass(frozen=True, slots=True)
 class TransactionRemoved:
-    """Published when a transaction leaves; `sequence` as for additions, 0 where a block took it (as Core counts)."""
+    """Published when a transaction leaves; `sequence` as for additions."""
 
     entry: MempoolEntry
     reason: RemovalReason

@@ -314,8 +314,7 @@ class Mempool:
         self._compact()
         self.changes += len(removed)
         for entry in removed:
-            sequence = 0 if reason is RemovalReason.BLOCK else self._next_sequence()
-            self.events.publish(TransactionRemoved(entry, reason, sequence))
+            self.events.publish(TransactionRemoved(entry, reason, self._next_sequence()))
         return removed
 
     def remove_with_descendants(self, txids: Iterable[bytes], reason: RemovalReason) -> list[MempoolEntry]:

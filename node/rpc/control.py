@@ -192,7 +192,12 @@ class ControlMethods:
         arg8: Echoed = _ABSENT,
         arg9: Echoed = _ABSENT,
     ) -> list[Json]:
-        """Simply echo back the input arguments. This command is for testing."""
+        """Simply echo back the input arguments. This command is for testing.
+
+        It will return an internal bug report when arg9='trigger_internal_bug' is passed.
+        """
+        if arg9 == "trigger_internal_bug":
+            raise RpcError(MISC_ERROR, 'Internal bug detected: request.params[9].get_str() != "trigger_internal_bug"')
         given = [arg0, arg1, arg2, arg3, arg4, arg5, arg6, arg7, arg8, arg9]
         return [each for each in given if each is not _ABSENT]
 

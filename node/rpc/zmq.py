@@ -77,7 +77,7 @@ class Publishers:
                 socket.set(zmq.TCP_KEEPALIVE, 1)
                 socket.set(zmq.IPV6, 1)
                 socket.set(zmq.LINGER, 0)
-                socket.bind(publication.address.replace("unix:", "ipc://", 1))
+                socket.bind(publication.address)
                 log.info("publishing on %s", publication.address)
             yield cls(chain, [(each, sockets[each.address]) for each in publications])
 

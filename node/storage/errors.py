@@ -19,6 +19,10 @@ class StoreError(Exception):
     """The disk, or what lies on it, is not as it must be: the node stops. The message says what to do."""
 
 
+class RebuildNeeded(StoreError):
+    """What is there serves no more, in Core's words; a reindex would make it anew."""
+
+
 class FolderRefused(StoreError):
     """The data directory is not ours to use: taken, of another network, of a newer schema, or of other software."""
 

@@ -779,5 +779,10 @@ def test_resources_are_the_same(contract: Contract, path: str) -> None:
     assert list(differences(name, *parsed)) == []
 
 
+def test_an_internal_bug_can_be_asked_for(contract: Contract) -> None:
+    ours, theirs = contract.both("echo", (0, 0, 0, 0, 0, 0, 0, 0, 0, "trigger_internal_bug"))
+    assert (ours.code, ours.message) == (theirs.code, theirs.message.splitlines()[0])
+
+
 def test_the_list_of_leave_stays_short() -> None:
     assert len(ALLOWED_ABSENT) + len(NOT_ALWAYS) + len(OWN_VALUES) <= 40

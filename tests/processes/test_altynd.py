@@ -261,6 +261,33 @@ def test_a_cookie_that_cannot_be_written_is_refused_as_bitcoind_does(daemon: Dae
     assert "Unable to write the cookie" in (daemon.folder / "debug.log").read_text()
 
 
+def test_pruned_blocks_that_are_needed_are_missed_in_bitcoinds_words(daemon: Daemon) -> None:
+    pruning = ["-prune=1", "-fastprune"]
+    daemon.start(*pruning, "-coinstatsindex")
+    daemon.call("generatetodescriptor", 300, "raw(51)")
+    daemon.stop()
+    daemon.start(*pruning)
+    daemon.call("generatetodescriptor", 700, "raw(51)")
+    assert daemon.call("pruneblockchain", 600) > 300
+    assert daemon.stop() == (0, "")
+    command = [sys.executable, "-m", "altyn.node.cli.altynd", f"-datadir={daemon.datadir}"]
+    for options, message in (
+        (
+            [],
+            ": You need to rebuild the database using -reindex to go back to unpruned mode.  This will redownload the "
+            "entire blockchain.\nPlease restart with -reindex or -reindex-chainstate to recover.\n",
+        ),
+        (
+            [*pruning, "-coinstatsindex"],
+            "Error: coinstatsindex best block of the index goes beyond pruned data. Please disable the index or "
+            "reindex (which will download the whole blockchain again)\nError: A fatal internal error occurred, see "
+            "debug.log for details: Failed to start indexes, shutting down..\n",
+        ),
+    ):
+        done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (1, message)
+
+
 def test_a_second_daemon_on_the_same_folder_is_refused_and_disturbs_nothing(daemon: Daemon) -> None:
     daemon.start()
     cookie = (daemon.folder / ".cookie").read_text()

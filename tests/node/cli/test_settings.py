@@ -335,3 +335,8 @@ def test_a_pruned_node_does_not_promise_old_blocks() -> None:
     pruned = Services(connection_settings(load(["-prune=1"]), encrypts=False).services)
     assert pruned & Services.NETWORK_LIMITED
     assert not pruned & Services.NETWORK
+
+
+def test_addresses_of_zmq_are_taken_in_cores_form_for_sockets_of_this_machine() -> None:
+    settings = load(["-zmqpubrawtx=unix:/tmp/a", "-zmqpubhashtx=tcp://127.0.0.1:1", "-zmqpubhashtxhwm=5"])
+    assert settings.publications == (("hashtx", "tcp://127.0.0.1:1", 5), ("rawtx", "ipc:///tmp/a", 1000))

@@ -136,14 +136,14 @@ def test_a_parent_that_returns_is_linked_with_children_that_stayed() -> None:
     assert grandchild.ancestor_size == pool.mempool.total_vsize
 
 
-def test_sequence_counts_additions_and_removals_that_no_block_caused() -> None:
+def test_sequence_counts_additions_and_removals_those_by_blocks_too() -> None:
     pool = Pool()
     a, b = pool.chain(2)
     pool.mempool.remove_for_block([a.tx])
     pool.mempool.remove_with_descendants([b.txid], RemovalReason.EXPIRY)
-    assert pool.mempool.sequence == 4
+    assert pool.mempool.sequence == 5
     numbers = [event.sequence for event in pool.events]
-    assert numbers == [1, 2, 0, 3]
+    assert numbers == [1, 2, 3, 4]
     assert isinstance(pool.events[0], TransactionAdded)
 
 
