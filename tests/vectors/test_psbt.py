@@ -12,7 +12,7 @@ from altyn.consensus.transaction import Transaction
 from altyn.node.rpc.build import build_transaction
 from altyn.node.rpc.json_text import parse
 from altyn.wallet.formats.psbt import Psbt, PsbtError
-from altyn.wallet.formats.psbt_roles import digests, extract, finalize, sign_input
+from altyn.wallet.formats.psbt_roles import analyze, digests, extract, finalize, sign_input
 from altyn.wallet.formats.signing import Keyring
 from tests.vectors.conftest import load
 
@@ -120,6 +120,28 @@ def test_two_signers_and_a_combiner_make_the_transaction() -> None:
     assert finalize(given[0], secp)
     assert given[0].to_base64() == Psbt.from_base64(WORKFLOW["finalizer"]["psbt"]).to_base64()
     assert extract(given[0]).raw.hex() == WORKFLOW["extractor"]["tx_hex"]
+
+
+@pytest.mark.parametrize(
+    ("start", "vsize", "role"),
+    [
+        ("PSBT with one P2SH-P2WSH input", 175, "signer"),
+        ("PSBT with one P2TR key only output", 111, "updater"),  # Core names no signatures of taproot's as missing
+        ("PSBT with one P2TR script path only input", 137, "finalizer"),  # its own signatures, not a shorter key path
+    ],
+)
+def test_what_is_missing_and_the_size_are_cores(start: str, vsize: int, role: str) -> None:
+    (text,) = (each["base64"] for each in BIPS if each["category"] == "valid" and each["case"].startswith(start))
+    found = analyze(Psbt.from_base64(text), secp)
+    assert (found.vsize, found.next.value) == (vsize, role)
+
+
+def test_a_redeem_script_of_another_output_makes_no_witness() -> None:
+    (text,) = (each["result"] for each in RPC["signer"][:1])
+    psbt = Psbt.from_base64(text)
+    psbt.inputs[1].redeem_script = psbt.inputs[1].redeem_script[:-1] + b"\xff"
+    found = analyze(psbt, secp).inputs[1]
+    assert (found.next.value, found.solution.missing_redeem_script) == ("updater", b"")
 
 
 @pytest.mark.parametrize("cut", range(0, 700, 7))

@@ -63,7 +63,8 @@ def sign_input(
 
 
 def _is_witness(script_pubkey: bytes, data: InputData) -> bool:
-    return any(templates.witness_program(script) is not None for script in (script_pubkey, data.redeem_script))
+    redeemed = data.redeem_script if templates.p2sh_of(data.redeem_script) == script_pubkey else script_pubkey
+    return templates.witness_program(redeemed) is not None
 
 
 def pays_witness(script_pubkey: bytes, keyring: Keyring) -> bool:
@@ -189,7 +190,7 @@ def analyze(psbt: Psbt, secp: Secp256k1) -> Analysis:
         if any(not 0 <= value <= MAX_MONEY for value in paid) or sum(paid) > MAX_MONEY:
             return _invalid("PSBT is not valid. Output amount invalid")
         found.fee = total - sum(paid)
-        found.vsize = _estimated_vsize(psbt, cache, secp)
+        found.vsize = _estimated_vsize(psbt, found.inputs, cache, secp)
     return found
 
 
@@ -237,7 +238,7 @@ class _Pretender(InputSigner):
         return ""
 
 
-def _estimated_vsize(psbt: Psbt, cache: SighashCache, secp: Secp256k1) -> int | None:
+def _estimated_vsize(psbt: Psbt, found: list[InputAnalysis], cache: SighashCache, secp: Secp256k1) -> int | None:
     """Return the size of the signed transaction, None if keys or scripts are missing."""
     pretended = _copy(psbt)
     keyring = Keyring(secrets=_EverySecret())
@@ -246,7 +247,9 @@ def _estimated_vsize(psbt: Psbt, cache: SighashCache, secp: Secp256k1) -> int | 
         if each.is_final:
             continue
         assert output is not None  # the caller has looked
-        solution = solve(output.script_pubkey, each, keyring, _Pretender(cache, index, output, secp))
+        solution = found[index].solution
+        if not solution.is_complete:
+            solution = solve(output.script_pubkey, each, keyring, _Pretender(cache, index, output, secp))
         if not solution.is_complete:
             return None
         each.final_script_sig, each.final_witness = solution.script_sig, solution.witness

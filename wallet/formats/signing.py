@@ -142,7 +142,7 @@ class Solution:
     missing_keys: list[bytes] = field(default_factory=list)
     """The hash160 of public keys that are unknown."""
     missing_signatures: list[bytes] = field(default_factory=list)
-    """The hash160 of public keys, or 32-byte keys, that have not signed."""
+    """The hash160 of public keys that have not signed; Core names none of taproot's."""
     missing_redeem_script: bytes = b""
     """Its hash160."""
     missing_witness_script: bytes = b""
@@ -339,8 +339,6 @@ class _Solver:
             )
         if data.taproot_signature:
             return (data.taproot_signature,)
-        if data.internal_key:
-            self._found.missing_signatures.append(data.internal_key)
         witnesses = []
         for leaf, controls in data.leaves.items():
             stack = self._leaf(leaf)
