@@ -64,14 +64,18 @@ class Header:
 class Block:
     """A block; treat it as immutable. `raw` is its full serialisation, with witnesses."""
 
-    __slots__ = ("header", "raw", "transactions")
+    __slots__ = ("header", "raw", "root_is_right", "transactions", "witness_root_is_right")
 
     header: Header
     transactions: tuple[Transaction, ...]
     raw: bytes
+    root_is_right: bool
+    witness_root_is_right: bool
+    """What a check has found of this very value, so that it need not be hashed again (Core: m_checked_merkle_root)."""
 
     def __init__(self, header: Header, transactions: Iterable[Transaction]) -> None:
         self.header = header
+        self.root_is_right = self.witness_root_is_right = False
         self.transactions = tuple(transactions)
         count = compact_size(len(self.transactions))
         self.raw = b"".join((header.raw, count, *(tx.raw for tx in self.transactions)))
@@ -88,6 +92,7 @@ class Block:
     def parse_from(cls, data: bytes, start: int) -> tuple[Self, int]:
         """Read a block at `start` of a buffer; return it and the position behind it. Raises EncodingError."""
         self = cls.__new__(cls)
+        self.root_is_right = self.witness_root_is_right = False
         self.header = Header.parse(data[start : start + HEADER_SIZE])
         count, position = read_compact_size(data, start + HEADER_SIZE)
         transactions = []

@@ -82,7 +82,19 @@ class Coin(NamedTuple):
 class Transaction:
     """A transaction; treat it as immutable. `raw` is its full serialisation, with the witness if it has one."""
 
-    __slots__ = ("_stripped", "_txid", "_wtxid", "has_witness", "inputs", "lock_time", "outputs", "raw", "version")
+    __slots__ = (
+        "_stripped",
+        "_txid",
+        "_wtxid",
+        "has_witness",
+        "inputs",
+        "is_sound",
+        "legacy_sigops",
+        "lock_time",
+        "outputs",
+        "raw",
+        "version",
+    )
 
     version: int
     inputs: tuple[TxIn, ...]
@@ -90,6 +102,9 @@ class Transaction:
     lock_time: int
     raw: bytes
     has_witness: bool
+    is_sound: bool
+    legacy_sigops: int | None
+    """What checks have found of this very value: that it passes alone, and its legacy signature operations."""
     _stripped: bytes | None
     _txid: bytes | None
     _wtxid: bytes | None
@@ -108,7 +123,8 @@ class Transaction:
         head, tail = _U32.pack(version), _U32.pack(lock_time)
         stripped = b"".join((head, *body, tail))
         self.has_witness = any(txin.witness for txin in self.inputs)
-        self._txid = self._wtxid = None
+        self._txid = self._wtxid = self.legacy_sigops = None
+        self.is_sound = False
         if self.has_witness:
             self._stripped = stripped
             witness = b"".join(serialize_witness(txin.witness) for txin in self.inputs)
@@ -193,7 +209,8 @@ class Transaction:
         self._stripped = (
             b"".join((data[start : start + 4], data[body:body_end], data[position - 4 : position])) if flags else None
         )
-        self._txid = self._wtxid = None
+        self._txid = self._wtxid = self.legacy_sigops = None
+        self.is_sound = False
         return position
 
     def parts(self) -> tuple[Any, ...]:
@@ -209,7 +226,8 @@ class Transaction:
         self.inputs = tuple([_new(TxIn, txin) for txin in inputs])
         self.outputs = tuple([_new(TxOut, output) for output in outputs])
         self.has_witness = self._stripped is not None
-        self._txid = self._wtxid = None
+        self._txid = self._wtxid = self.legacy_sigops = None
+        self.is_sound = False
         return self
 
     @property

@@ -84,11 +84,14 @@ def check_block(
 
 def check_merkle_root(block: Block) -> None:
     """Check that the header commits to these transactions, and to no others (CVE-2012-2459). Raises ValidationError."""
+    if block.root_is_right:
+        return
     root, mutated = merkle_root_and_mutation([tx.txid for tx in block.transactions])
     if root != block.header.merkle_root:
         raise ValidationError("bad-txnmrklroot", "hashMerkleRoot mismatch", fault=Fault.MUTATED)
     if mutated:
         raise ValidationError("bad-txns-duplicate", "duplicate transaction", fault=Fault.MUTATED)
+    block.root_is_right = True
 
 
 def check_block_in_context(block: Block, parent: ChainEntry | None, network: Network) -> None:
@@ -122,9 +125,12 @@ def check_witness(block: Block, segwit_active: bool) -> None:
         if len(reserved) != 1 or len(reserved[0]) != 32:
             detail = "CheckWitnessMalleation : invalid witness reserved value size"
             raise ValidationError("bad-witness-nonce-size", detail, fault=Fault.MUTATED)
+        if block.witness_root_is_right:
+            return
         if sha256d(witness_merkle_root(block.transactions) + reserved[0]) != commitment:
             detail = "CheckWitnessMalleation : witness merkle commitment mismatch"
             raise ValidationError("bad-witness-merkle-match", detail, fault=Fault.MUTATED)
+        block.witness_root_is_right = True
     elif any(tx.has_witness for tx in block.transactions):
         detail = "CheckWitnessMalleation : unexpected witness data found"
         raise ValidationError("unexpected-witness", detail, fault=Fault.MUTATED)

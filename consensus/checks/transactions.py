@@ -24,6 +24,8 @@ from altyn.consensus.transaction import NULL_OUTPOINT, Coin, OutPoint, Transacti
 
 def check_transaction(tx: Transaction) -> None:
     """Check what needs neither coins nor chain (Core: CheckTransaction). Raises ValidationError."""
+    if tx.is_sound:
+        return
     if not tx.inputs:
         raise ValidationError("bad-txns-vin-empty")
     if not tx.outputs:
@@ -47,6 +49,7 @@ def check_transaction(tx: Transaction) -> None:
             raise ValidationError("bad-cb-length")
     elif NULL_OUTPOINT in prevouts:
         raise ValidationError("bad-txns-prevout-null")
+    tx.is_sound = True
 
 
 def check_inputs(
@@ -133,6 +136,13 @@ def sequence_locks_met(locks: tuple[int, int], parent: ChainEntry) -> bool:
 
 def legacy_sigop_count(tx: Transaction) -> int:
     """Count the signature operations of all scripts in `tx` itself (Core: GetLegacySigOpCount)."""
+    count = tx.legacy_sigops
+    if count is None:
+        count = tx.legacy_sigops = _count_legacy_sigops(tx)
+    return count
+
+
+def _count_legacy_sigops(tx: Transaction) -> int:
     count = 0
     for txin in tx.inputs:
         if txin.script_sig:

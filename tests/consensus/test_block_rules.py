@@ -10,6 +10,7 @@ from ledger import Ledger
 
 from altyn.consensus.ancestry import median_time_past
 from altyn.consensus.block import Block, Header
+from altyn.consensus.checks import blocks
 from altyn.consensus.checks.blocks import (
     block_script_checks,
     check_block,
@@ -116,6 +117,21 @@ def test_a_wrong_merkle_root_means_a_damaged_copy() -> None:
     assert str(error) == "bad-txnmrklroot, hashMerkleRoot mismatch"
     assert error.fault is Fault.MUTATED
     check_block(Block(good.header, good.transactions[:1]), REGTEST, check_merkle=False)
+
+
+def test_what_was_found_right_is_not_hashed_again_and_says_nothing_of_another_copy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    good = block(spend(ripe(1)), fees=1000)
+    check_block(good, REGTEST)
+    check_block_in_context(good, line(HEIGHT), REGTEST)
+    damaged = Block(good.header, [*good.transactions, spend(ripe(2))])
+    assert alone(damaged).reason == "bad-txnmrklroot"
+    assert alone(damaged).reason == "bad-txnmrklroot"
+    monkeypatch.setattr(blocks, "merkle_root_and_mutation", None)
+    monkeypatch.setattr(blocks, "witness_merkle_root", None)
+    check_block(good, REGTEST)
+    check_block_in_context(good, line(HEIGHT), REGTEST)
 
 
 def test_a_doubled_tail_means_a_damaged_copy() -> None:
