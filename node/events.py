@@ -100,19 +100,28 @@ class Events:
     """A list of subscribers. An exception raised by one reaches the publisher: subscribers must not fail."""
 
     def __init__(self) -> None:
-        self._subscribers: list[Callable[[Any], None]] = []
+        self._subscribers: list[tuple[Callable[[Any], None], tuple[type, ...]]] = []
+        self._by_kind: dict[type, tuple[Callable[[Any], None], ...]] = {}
 
-    def subscribe(self, callback: Callable[[Any], None]) -> Callable[[], None]:
-        """Call `callback` with every event from now on; return the function that ends it."""
-        self._subscribers.append(callback)
+    def subscribe(self, callback: Callable[[Any], None], *kinds: type) -> Callable[[], None]:
+        """Call `callback` with every event, or those of some kinds, from now on; return the function that ends it."""
+        subscriber = callback, kinds
+        self._subscribers.append(subscriber)
+        self._by_kind.clear()
 
         def unsubscribe() -> None:
-            if callback in self._subscribers:
-                self._subscribers.remove(callback)
+            if subscriber in self._subscribers:
+                self._subscribers.remove(subscriber)
+                self._by_kind.clear()
 
         return unsubscribe
 
     def publish(self, event: object) -> None:
         """Tell every subscriber of `event`, in the order they subscribed."""
-        for callback in tuple(self._subscribers):
+        kind = type(event)
+        told = self._by_kind.get(kind)
+        if told is None:
+            told = tuple(callback for callback, kinds in self._subscribers if not kinds or kind in kinds)
+            self._by_kind[kind] = told
+        for callback in told:
             callback(event)

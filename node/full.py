@@ -19,7 +19,15 @@ from altyn.node.chain.reindex import ConnectProgress, forget_for_reindex, rebuil
 from altyn.node.chain.stores import Checkpoint, Stores
 from altyn.node.chain.verify import ScriptVerifier, in_processes
 from altyn.node.chores import Chores
-from altyn.node.events import Events, Progressed, SnapshotChanged, TipChanged
+from altyn.node.events import (
+    BlockConnected,
+    BlockFailed,
+    Events,
+    Progressed,
+    SchedulerForwarded,
+    SnapshotChanged,
+    TipChanged,
+)
 from altyn.node.lifetime import (
     Surroundings,
     background,
@@ -30,6 +38,7 @@ from altyn.node.lifetime import (
 )
 from altyn.node.meeting import address_gossip, calls, dial, keep_calling, listen
 from altyn.node.mempool.accept import Acceptance
+from altyn.node.mempool.entry import TransactionAdded, TransactionRemoved
 from altyn.node.mempool.fees import FeeEstimator
 from altyn.node.mempool.follow import ChainFollower
 from altyn.node.mempool.packages import PackageAcceptance
@@ -152,12 +161,12 @@ class FullNode:
         self._outbound = calls(settings, surroundings, self.connections, self.memory, self.local_addresses)
         self.fees = FeeEstimator(chain, self.mempool, clock)
         self.memory.files.load(FEE_ESTIMATES, self.fees.load)
-        self.events.subscribe(self.fees.event)
+        self.events.subscribe(self.fees.event, TransactionAdded, TransactionRemoved, BlockConnected)
         self._chores = Chores((SAVE_INTERVAL, self.memory.save), (FEES_INTERVAL, self._save_fees))
-        self.events.subscribe(self._chores.event)
-        self.events.subscribe(self._offer_blocks)
+        self.events.subscribe(self._chores.event, SchedulerForwarded)
+        self.events.subscribe(self._offer_blocks, SnapshotChanged)
         self.warnings = Warnings(chain, self.sync.clocks, self.events)
-        self.events.subscribe(self.warnings.event)
+        self.events.subscribe(self.warnings.event, BlockFailed, TipChanged)
         if chain.background is not None:
             self._offer_blocks(SnapshotChanged(chain.background.base, is_proved=False))
         self._keeps_mempool = settings.persistmempool and not surroundings.in_memory
@@ -229,7 +238,7 @@ class FullNode:
                 node._import_files(),
             ):
                 await node._meet_peers()
-                node.events.subscribe(node._watch_height)
+                node.events.subscribe(node._watch_height, TipChanged)
                 yield node
             log.info("shutdown: peers are gone, writing the chain")
             node.fees.give_up_waiting()

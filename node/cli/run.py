@@ -14,7 +14,7 @@ import zmq
 
 from altyn.node.chain.progress import SyncProgress
 from altyn.node.cli.bars import bars_on_terminal
-from altyn.node.events import Events
+from altyn.node.events import BlockConnected, Events, TipChanged
 from altyn.node.files_limit import raise_files_limit
 from altyn.node.full import FullNode
 from altyn.node.interpreter import tune_interpreter
@@ -162,8 +162,8 @@ async def _serve(settings: Settings, kind: Kind, categories: LogCategories, even
         server.warm_up("Loading block index…")
         if kind is Kind.FULL:
             async with FullNode.open(settings, surroundings=surroundings, events=events) as full:
-                full.events.subscribe(SyncProgress(full.chain, clock))
-                full.events.subscribe(TipLog(full.warnings.of_tip))
+                full.events.subscribe(SyncProgress(full.chain, clock), BlockConnected)
+                full.events.subscribe(TipLog(full.warnings.of_tip), TipChanged)
                 groups = full_groups(full, server.methods, clock, program)
                 server.rest = full_rest(full, server.methods)
                 server.metrics = NodeMetrics(full.chain, full.mempool, full.connections, server.methods)

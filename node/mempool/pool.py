@@ -293,11 +293,13 @@ class Mempool:
         leaving = {txid for txid in txids if txid in entries}
         for txid in leaving:
             entry = entries[txid]
-            for each in self.ancestors(txid) - leaving:
-                entries[each].add_descendant(entry, -1)
-                self._restamp(entries[each])
-            for each in self.descendants(txid) - leaving:
-                entries[each].add_ancestor(entry, -1)
+            if entry.parents:
+                for each in self.ancestors(txid) - leaving:
+                    entries[each].add_descendant(entry, -1)
+                    self._restamp(entries[each])
+            if entry.children:
+                for each in self.descendants(txid) - leaving:
+                    entries[each].add_ancestor(entry, -1)
         removed = sorted((entries.pop(txid) for txid in leaving), key=lambda each: (each.ancestor_count, each.txid))
         for entry in removed:
             for each in entry.parents - leaving:

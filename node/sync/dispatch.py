@@ -12,8 +12,17 @@ from altyn.consensus.bloom import BloomFilter
 from altyn.consensus.transaction import Transaction
 from altyn.node.chain.chain import Chain
 from altyn.node.chain.indexes import FilterIndex
-from altyn.node.events import Events
+from altyn.node.events import (
+    BlockConnected,
+    BlockDisconnected,
+    BlockFailed,
+    BlockPassed,
+    Events,
+    SchedulerForwarded,
+    TipChanged,
+)
 from altyn.node.mempool.accept import Acceptance
+from altyn.node.mempool.entry import TransactionAdded, TransactionRemoved
 from altyn.node.mempool.pool import Mempool
 from altyn.node.offload import Offload
 from altyn.node.storage.errors import StoreError
@@ -181,7 +190,13 @@ class Sync:
 
     async def run(self, events: Events) -> None:
         """Follow the events and send what falls due, until cancelled."""
-        unsubscribe = events.subscribe(self._event)
+        of_tip = BlockConnected, TipChanged
+        of_pool = TransactionAdded, TransactionRemoved, BlockDisconnected, SchedulerForwarded
+        leave = [
+            events.subscribe(self.follow.event, *of_tip, BlockFailed),
+            events.subscribe(self._announcer.event, *of_tip, BlockPassed),
+            events.subscribe(self.gossip.event, *of_tip, *of_pool),
+        ]
         try:
             while True:
                 self._woken.clear()
@@ -194,7 +209,8 @@ class Sync:
                 except TimeoutError:
                     continue
         finally:
-            unsubscribe()
+            for each in leave:
+                each()
 
     def offer(self, tx: Transaction) -> None:
         """Announce a transaction of the mempool that was submitted here, again and to new peers until one takes it."""
@@ -337,11 +353,6 @@ class Sync:
         return age > HISTORICAL_AGE and self._upload.is_reached(self._clock.now(), historical=True)
 
     # --- what falls due ---
-
-    def _event(self, event: object) -> None:
-        self.follow.event(event)
-        self._announcer.event(event)
-        self.gossip.event(event)
 
     def _send(self, peer: Peer) -> None:
         if not peer.is_ready or peer.id not in self._peers:

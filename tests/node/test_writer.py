@@ -188,3 +188,15 @@ def test_events_reach_subscribers_in_order_until_they_leave() -> None:
     leave()
     events.publish(2)
     assert seen == [("one", 1), ("two", 1), ("one", 2)]
+
+
+def test_who_names_kinds_of_events_hears_of_no_others() -> None:
+    events, seen = Events(), list[Any]()
+    leave = events.subscribe(seen.append, int, bytes)
+    for event in (1, "two", b"three"):
+        events.publish(event)
+    assert seen == [1, b"three"]
+    events.subscribe(lambda event: seen.append(("all", event)))
+    leave()
+    events.publish(4)
+    assert seen == [1, b"three", ("all", 4)]
