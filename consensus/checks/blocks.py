@@ -162,6 +162,7 @@ class BlockChecks:
     """The coins that the block leaves; without those spent inside it and those that nobody can spend."""
     removed: set[OutPoint]
     """What it spends of the coins there were before."""
+    sigop_cost: int
 
 
 def block_script_checks(
@@ -219,7 +220,7 @@ def block_script_checks(
     reward, limit = sum(output.value for output in block.transactions[0].outputs), fees + block_subsidy(height, network)
     if reward > limit:
         raise ValidationError("bad-cb-amount", f"coinbase pays too much (actual={reward} vs limit={limit})")
-    return BlockChecks(fees, checks, undo, created, removed)
+    return BlockChecks(fees, checks, undo, created, removed, cost)
 
 
 def needs_bip30_check(block_hash: bytes, parent: ChainEntry, network: Network) -> bool:

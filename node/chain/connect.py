@@ -38,6 +38,7 @@ class Connection:
     checks: list[ScriptCheck]
     """In the order of the block's inputs."""
     fees: int
+    sigop_cost: int
 
 
 def connect_block(
@@ -68,6 +69,7 @@ def connect_block(
         undo=encode_undo(result.spent),
         checks=result.checks,
         fees=result.fees,
+        sigop_cost=result.sigop_cost,
     )
 
 

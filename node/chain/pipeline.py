@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 
 from altyn.consensus.block import Block
+from altyn.consensus.errors import ValidationError
 from altyn.consensus.networks import Network
 from altyn.consensus.transaction import Coin, OutPoint
 from altyn.node.chain.blocks import StoredBlocks
@@ -26,6 +27,8 @@ _MOST_CHECKS = 2_000
 _CHECKS_AT_ONCE = 400
 """Checks of blocks that are prepared in one go: a hundredth of a second, and so long do processors have work."""
 _MOST_BLOCKS = 64
+_FEW_SIGOPS = 400
+"""Cost of signature operations up to which the scripts of a small block that comes alone need no thread either."""
 
 
 class PendingCoins:
@@ -152,17 +155,23 @@ class Pipeline:
             await run(self._connect, entries, at_hand, made)
         finally:
             for entry, block, connection, undo, search in made:
-                verdict = self._judge(search)
+                verdict = self._judge(search, at_once=run is not self._offload and connection.sigop_cost <= _FEW_SIGOPS)
                 self._queue.append(Prepared(entry, block, connection, undo, search, verdict))
                 self._checks += len(connection.checks)
 
-    def _judge(self, search: Search) -> asyncio.Future[None]:
-        """Begin to look for a check that fails; `take` or `abandon` awaits the verdict. No checks, no waiting."""
-        if search.chunks:
-            verdict: asyncio.Future[None] = asyncio.create_task(self._verifier.run(search))
-            verdict.add_done_callback(lambda _: self.wake())
+    def _judge(self, search: Search, *, at_once: bool) -> asyncio.Future[None]:
+        """Begin to look for a check that fails, or do it `at_once`; `take` or `abandon` awaits the verdict."""
+        if search.chunks and not at_once:
+            task = asyncio.create_task(self._verifier.run(search))
+            task.add_done_callback(lambda _: self.wake())
+            return task
+        verdict: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        search.run()
+        try:
+            search.conclude()
+        except ValidationError as error:
+            verdict.set_exception(error)
         else:
-            verdict = asyncio.get_running_loop().create_future()
             verdict.set_result(None)
         return verdict
 

@@ -79,6 +79,14 @@ class Search:
             if index < self._end:
                 self._end, self.error = index, error
 
+    def conclude(self) -> None:
+        """Do nothing if all checks have passed. Raises ValidationError for the first that failed, in their order.
+
+        The reason is Core's for blocks: "mandatory-script-verify-flag-failed (text of the script error)".
+        """
+        if self.error is not None:
+            raise ValidationError(f"mandatory-script-verify-flag-failed ({self.error.code.text})")
+
 
 def _unknown(checks: Sequence[ScriptCheck], cache: ScriptCache) -> list[ScriptCheck]:
     """Return the checks of transactions that the cache does not know."""
@@ -115,10 +123,7 @@ class ScriptVerifier:
         return Search(checks, self._secp, self._workers.count if self._workers is not None else 0)
 
     async def run(self, search: Search) -> None:
-        """Return when all checks have passed. Raises ValidationError for the first that fails, in their order.
-
-        The reason is Core's for blocks: "mandatory-script-verify-flag-failed (text of the script error)".
-        """
+        """Return when all checks have passed. Raises as `Search.conclude`."""
         if self._workers is not None and search.frames:
             parts = [self._ask(self._workers, search, number) for number in range(search.chunks)]
         else:
@@ -129,8 +134,7 @@ class ScriptVerifier:
             async with asyncio.TaskGroup() as tasks:
                 for part in parts:
                     tasks.create_task(part)
-        if search.error is not None:
-            raise ValidationError(f"mandatory-script-verify-flag-failed ({search.error.code.text})")
+        search.conclude()
 
     async def verify(self, checks: Sequence[ScriptCheck]) -> None:
         """Return when all `checks` have passed. Raises as `run`."""

@@ -110,6 +110,8 @@ async def test_only_a_small_block_that_comes_alone_is_worked_on_without_threads(
     drawing, blocks = spending_line(3)
     large = builders.spend(builders.coin(drawing["a2"]), to=[TxOut(0, b"\x6a" + bytes(SMALL_BLOCK))])
     drawing.extend("a103 a104", transactions=[large])
+    costly = builders.spend(builders.coin(drawing["a3"]), to=[TxOut(0, b"\xac" * 101)])
+    drawing.extend("a104 a105", transactions=[costly])
     on_threads: set[str] = set()
     run = Threads.__call__
 
@@ -121,12 +123,24 @@ async def test_only_a_small_block_that_comes_alone_is_worked_on_without_threads(
         await add_all(chain, drawing.line("a1..a100"))
         monkeypatch.setattr(Threads, "__call__", watch)
         await chain.add_block(blocks[0])
-        assert on_threads == {"run"}  # of a script
+        assert not on_threads
         await add_at_once(chain, blocks[1:])
         assert {"_check", "_check_in_context", "_write"} < on_threads
         on_threads.clear()
         await chain.add_block(drawing["a104"])
         assert on_threads == {"_check", "_check_in_context", "_write", "_connect", "run"}
+        on_threads.clear()
+        await chain.add_block(drawing["a105"])
+        assert on_threads == {"run"}  # of the script
+
+
+async def test_a_small_block_whose_script_fails_is_refused_alone(open_chain: Any, add_all: Any) -> None:
+    drawing, blocks = spending_line(2, broken=102)
+    async with open_chain() as chain:
+        await add_all(chain, drawing.line("a1..a101"))
+        with pytest.raises(ValidationError, match="mandatory-script-verify-flag-failed"):
+            await chain.add_block(blocks[1])
+        assert chain.tip.hash == blocks[0].hash
 
 
 async def test_a_block_is_told_of_before_it_is_stored(open_chain: Any, add_all: Any) -> None:
