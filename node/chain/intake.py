@@ -81,12 +81,12 @@ class Intake:
         for (number, (block, entry)), refusal in zip(list(wanted.items()), refusals, strict=True):
             if refusal is None:
                 self._events.publish(BlockPassed(entry, block))
-                await asyncio.sleep(0)  # let it be sent before the work on the block goes on
                 continue
             found[number] = refusal
             del wanted[number]
             if refusal.fault is not Fault.MUTATED and not entry.is_failed:
                 self._branches.fail(entry, refusal)
+        await asyncio.sleep(0)  # what was published is sent before the work on the blocks goes on
         positions = await run(self._write, [block for block, _ in wanted.values()])
         for (block, entry), position in zip(wanted.values(), positions, strict=True):
             self._branches.stored(entry, block, position, tip)
