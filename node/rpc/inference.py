@@ -8,6 +8,7 @@ from altyn.consensus.script.templates import classify
 from altyn.consensus.secp256k1 import Secp256k1
 from altyn.wallet.formats.descriptors import add_checksum
 from altyn.wallet.formats.keys import format_path
+from altyn.wallet.formats.miniscript import read_miniscript
 from altyn.wallet.formats.signing import KeyPath, Keyring, read_multi_a
 
 _HYBRID = {6, 7}
@@ -50,7 +51,8 @@ class Inference:
                 return self._wrapped("wsh", ripemd160(template.data[0]), keyring)
             case "witness_v1_taproot" if context == "top":
                 return self._taproot(template.data[0], keyring)
-        return ""
+        stated = read_miniscript(script, keyring.public_keys.get) if context == "wsh" else None
+        return stated.text(lambda key: _key(key, keyring)) if stated else ""
 
     def _wrapped(self, name: str, script_hash: bytes, keyring: Keyring) -> str:
         inner = keyring.scripts.get(script_hash)
