@@ -5,14 +5,14 @@ client fail: most read JSON into typed structures.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from builders import Spendable, coin, spend
 from node_processes import NodeProcess
 from rpc_node import ADDRESS, RAW_TRUE
+from shapes import MapOf, Maybe, Number, Refused
 
 from altyn.consensus.block import Block
 from altyn.consensus.transaction import Transaction
@@ -20,69 +20,6 @@ from altyn.consensus.transaction import Transaction
 HASH = re.compile("[0-9a-f]{64}")
 HEX = re.compile("([0-9a-f]{2})+")
 NOWHERE = "00" * 32
-
-
-class Number:
-    """A number, whole or not."""
-
-
-@dataclass(frozen=True)
-class Maybe:
-    """A field that need not be there, but is of this shape if it is."""
-
-    shape: Any
-
-
-@dataclass(frozen=True)
-class MapOf:
-    """An object with one entry at least, whose values have this shape."""
-
-    shape: Any
-
-
-@dataclass(frozen=True)
-class Refused:
-    """An error with this code."""
-
-    code: int
-
-
-def problems(shape: Any, value: Any, where: str = "result") -> Iterator[str]:
-    """Say where `value` has not the shape: a type, pattern, value, {field: shape}, or [shape] of one item at least."""
-    match shape:
-        case dict():
-            if not isinstance(value, dict):
-                yield f"{where} is no object: {value!r}"
-                return
-            for name, inner in shape.items():
-                if name in value:
-                    yield from problems(
-                        inner.shape if isinstance(inner, Maybe) else inner, value[name], f"{where}.{name}"
-                    )
-                elif not isinstance(inner, Maybe):
-                    yield f"{where}.{name} is missing"
-        case MapOf(inner):
-            if not isinstance(value, dict) or not value:
-                yield f"{where} is no object with entries: {value!r}"
-                return
-            for name, each in value.items():
-                yield from problems(inner, each, f"{where}.{name}")
-        case [inner]:
-            if not isinstance(value, list) or not value:
-                yield f"{where} is no list with items: {value!r}"
-                return
-            for number, each in enumerate(value):
-                yield from problems(inner, each, f"{where}[{number}]")
-        case re.Pattern():
-            if not isinstance(value, str) or not shape.fullmatch(value):
-                yield f"{where} has another form: {value!r}"
-        case type():
-            wanted = (int, Decimal) if shape is Number else shape
-            if not isinstance(value, wanted) or (isinstance(value, bool) and shape is not bool):
-                yield f"{where} is no {shape.__name__}: {value!r}"
-        case _:
-            if value != shape or type(value) is not type(shape):
-                yield f"{where} is {value!r}, not {shape!r}"
 
 
 class World:
@@ -230,6 +167,11 @@ DECODED = {
     "hex": HEX,
 }
 CONFIRMED = DECODED | {"blockhash": HASH, "confirmations": int, "time": int, "blocktime": int}
+_BLOCK_FIGURES = """
+height time mediantime ins outs subsidy swtotal_size swtotal_weight swtxs total_out total_size total_weight totalfee txs
+avgfee avgfeerate avgtxsize maxfee maxfeerate maxtxsize medianfee mediantxsize minfee minfeerate mintxsize
+utxo_increase utxo_size_inc
+"""
 ESTIMATE = {"blocks": int, "feerate": Maybe(Number), "errors": Maybe([str])}
 OUTPUT = {"bestblock": HASH, "confirmations": int, "value": Number, "scriptPubKey": SCRIPT, "coinbase": bool}
 PACKAGE = {
@@ -450,6 +392,71 @@ def pyln_testing(world: World) -> list[Call]:
     ]
 
 
+def mempool_space(world: World) -> list[Call]:
+    """The backend of mempool.space on a node without an Electrum server."""
+    in_block = {
+        "txid": HASH,
+        "hash": HASH,
+        "size": int,
+        "vsize": int,
+        "weight": int,
+        "vin": [dict],
+        "vout": [dict],
+        "hex": HEX,
+    }
+    previous = {"generated": bool, "height": int, "value": Number, "scriptPubKey": SCRIPT}
+    return [
+        Call("getblockchaininfo", [], CHAIN_INFO),
+        Call("getrawmempool", [True], MapOf(ENTRY)),
+        Call("getmempoolentry", [world.waiting], ENTRY),
+        Call("getmempoolinfo", [], MEMPOOL_INFO),
+        Call("getblock", [world.tip, 2], {**BLOCK, "tx": [in_block]}),
+        Call("getblock", [world.tip, 0], HEX),
+        Call("getrawtransaction", [world.confirmed, True], CONFIRMED),
+        Call("getrawtransaction", [world.confirmed, 2], CONFIRMED | {"fee": Number, "vin": [{"prevout": previous}]}),
+        Call("gettxout", [world.confirmed, 0, False], OUTPUT),
+        Call(
+            "validateaddress", [ADDRESS], {"isvalid": True, "address": ADDRESS, "scriptPubKey": HEX, "iswitness": True}
+        ),
+        Call("validateaddress", ["nonsense"], {"isvalid": False, "error": str, "error_locations": list}),
+        Call("getchaintips", [], [{"height": int, "hash": HASH, "branchlen": int, "status": str}]),
+        Call("getnetworkhashps", [10, world.height], Number),
+        Call("testmempoolaccept", [[world.payment().raw.hex()], 0.1], TRIED),
+    ]
+
+
+def btc_rpc_explorer(world: World) -> list[Call]:
+    """btc-rpc-explorer: the figures of its pages."""
+    stats = dict.fromkeys(_BLOCK_FIGURES.split(), int) | {"blockhash": HASH, "feerate_percentiles": [int]}
+    return [
+        Call(
+            "getnettotals", [], {"totalbytesrecv": int, "totalbytessent": int, "timemillis": int, "uploadtarget": dict}
+        ),
+        Call("getmininginfo", [], {"blocks": int, "difficulty": Number, "networkhashps": Number, "pooledtx": int}),
+        Call("uptime", [], int),
+        Call("getpeerinfo", [], list),
+        Call("getblockstats", [world.tip], stats),
+        Call("getblockstats", [world.height, ["txs", "totalfee"]], {"txs": int, "totalfee": int}),
+        Call(
+            "getchaintxstats",
+            [50],
+            {"time": int, "txcount": int, "window_tx_count": int, "window_interval": int, "window_block_count": 50},
+        ),
+        Call(
+            "gettxoutsetinfo",
+            [],
+            {"height": int, "bestblock": world.tip, "txouts": int, "total_amount": Number, "hash_serialized_3": HASH},
+        ),
+        Call("getblocktemplate", [{"rules": ["segwit"]}], {"transactions": list, "coinbasevalue": int}),
+        Call("decodescript", ["51"], {"asm": "1", "desc": str, "type": str, "p2sh": str, "segwit": dict}),
+        Call("getdescriptorinfo", [f"addr({ADDRESS})"], {"descriptor": str, "checksum": str, "issolvable": False}),
+        Call("getmempoolancestors", [txid(world.child), True], MapOf(ENTRY)),
+        Call("getmempooldescendants", [world.waiting, True], MapOf(ENTRY)),
+        Call("getindexinfo", [], MapOf({"synced": True, "best_block_height": int})),
+        Call("help", ["getblock"], str),
+    ]
+
+
 def cpuminer(world: World) -> list[Call]:
     """pooler's cpuminer."""
     wanted = {"capabilities": ["coinbasetxn", "coinbasevalue", "longpoll", "workid"], "rules": ["segwit"]}
@@ -480,6 +487,8 @@ CLIENTS = {
     "LND": Client(lnd, {"jsonrpc": "1.0"}),
     "Core Lightning": Client(core_lightning),
     "NBXplorer": Client(nbxplorer, {"jsonrpc": "1.0"}),
+    "mempool.space": Client(mempool_space, {"jsonrpc": "1.0"}),
+    "btc-rpc-explorer": Client(btc_rpc_explorer),
     "cpuminer": Client(cpuminer),
     "pyln-testing": Client(pyln_testing, {"version": "1.1"}),  # last: it changes the chain
 }

@@ -5,8 +5,9 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from client_calls import CLIENTS, Call, Refused, World, electrs_rest, problems
+from client_calls import CLIENTS, Call, World, electrs_rest
 from node_processes import NodeProcess, altynd_process, bitcoind_process
+from shapes import Refused, problems
 
 from altyn.node.rpc.client import RpcClient
 
