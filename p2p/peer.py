@@ -79,6 +79,10 @@ class PeerHandler(Protocol):
         """The handshake is done, `peer.features` is there. No message is handled before this returns."""
         ...
 
+    def wants(self, peer: "Peer", kind: type[Message], payload: bytes) -> bool:
+        """Whether to read a message, and then handle it: not if a look at its first bytes was enough."""
+        ...
+
     async def message_received(self, peer: "Peer", message: Message) -> Settlement | None:
         """Handle a message; return None when its effects are there.
 
@@ -396,7 +400,7 @@ class Peer:
         await self._budget.take(taken)
         settlement: Settlement | None = None
         try:
-            message = await self._read(kind, frame)
+            message = await self._read(kind, frame) if self._handler.wants(self, kind, frame.payload) else None
             if isinstance(message, Ping):
                 self.send(Pong(message.nonce))
             elif message is not None:

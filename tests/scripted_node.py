@@ -107,6 +107,10 @@ class ScriptedNode:
         self.peers.remove(peer)
         self.gone.append(str(peer.ended))
 
+    def wants(self, peer: Peer, kind: type[Message], payload: bytes) -> bool:
+        """Read everything."""
+        return True
+
     async def message_received(self, peer: Peer, message: Message) -> None:
         self.received.append(message)
         if type(message) not in self.silent:

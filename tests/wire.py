@@ -35,6 +35,10 @@ class Recorder:
     async def peer_connected(self, peer: Peer) -> None:
         self.connected.append(peer)
 
+    def wants(self, peer: Peer, kind: type[Message], payload: bytes) -> bool:
+        """Read everything."""
+        return True
+
     async def message_received(self, peer: Peer, message: Message) -> Settlement | None:
         self.messages.append(message)
         return self.answer(peer, message) if self.answer else None

@@ -167,6 +167,10 @@ class LightSync:
         if gives_headers and light.serves_filters:
             self._filters.add(light)
 
+    def wants(self, peer: Peer, kind: type[Message], payload: bytes) -> bool:
+        """Read everything."""
+        return True
+
     async def message_received(self, peer: Peer, message: Message) -> None:
         """Handle a message. Raises Disconnect."""
         light = self.peers[peer.id]

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from altyn.consensus.block import HEADER_SIZE
 from altyn.consensus.bloom import BloomFilter
+from altyn.consensus.hashes import sha256d
 from altyn.consensus.transaction import Transaction
 from altyn.node.chain.chain import Chain
 from altyn.node.chain.indexes import FilterIndex
@@ -240,6 +242,10 @@ class Sync:
             peer,
         )
         self._woken.set()
+
+    def wants(self, peer: Peer, kind: type[Message], payload: bytes) -> bool:
+        """Do not read compact blocks of what is here: a new block comes from several peers within milliseconds."""
+        return kind is not CompactBlock or not self.follow.has_block(peer, sha256d(payload[:HEADER_SIZE]))
 
     async def message_received(self, peer: Peer, message: Message) -> Settlement | None:
         """Hand a message to whom it concerns. Raises Disconnect."""

@@ -195,6 +195,14 @@ class ChainSync:
         self._ask_blocks(self._peers[peer.id], self._clock.now())
         return self._add_block(peer, block, requested)
 
+    def has_block(self, peer: Peer, block_hash: bytes) -> bool:
+        """Whether a valid block that the peer announces is here; if so, note that the peer has it too."""
+        entry = self._chain.tree.get(block_hash)
+        if entry is None or not entry.has_block or entry.is_failed or peer.id not in self._peers:
+            return False
+        self._peers[peer.id].chain.announced(block_hash, self._chain.tree)
+        return True
+
     async def compact_block_received(self, peer: Peer, message: CompactBlock) -> Settlement | None:
         """Handle `cmpctblock`: a header, and what helps to have the block without asking for all of it.
 

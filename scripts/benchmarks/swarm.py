@@ -59,6 +59,10 @@ class _Observer:
     def peer_disconnected(self, peer: Peer) -> None:
         """The node ends."""
 
+    def wants(self, peer: Peer, kind: type[Message], payload: bytes) -> bool:
+        """Read everything."""
+        return True
+
     async def message_received(self, peer: Peer, message: Message) -> None:
         now = time.monotonic()
         match message:

@@ -133,6 +133,22 @@ async def test_missing_transactions_are_asked_for(world: World, drawing: Drawing
     assert not inventory(script)
 
 
+async def test_a_compact_block_of_what_is_here_is_not_read(
+    world: World, drawing: Drawing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await with_node(world, drawing)
+    first, second = await meet(world, node, drawing), await meet(world, node, drawing)
+    block = next_block(drawing)
+    first.send(BlockMessage(block))
+    await world.until(lambda: node.tip == block.hash)
+    second.send(SendCompact(True, 2))
+    monkeypatch.setattr(CompactBlock, "parse", None)
+    second.send(make_compact(block, 5))
+    await settle(world, second)
+    assert not second.gone
+    assert node.node.sync.follow.synced(1)[0] == HEIGHT + 1
+
+
 async def test_refused_replaced_and_orphaned_transactions_help_to_put_a_block_together(
     world: World, drawing: Drawing
 ) -> None:
