@@ -117,8 +117,7 @@ def call(options: Sequence[str], command: Sequence[str]) -> Any:
     words = list(command)
     if client_options.stdinwalletpassphrase:
         if not (words and words[0].startswith("walletpassphrase")):
-            text = "error: -stdinwalletpassphrase is only applicable for walletpassphrase(change)"
-            raise CliError(text)
+            raise CliError("error: -stdinwalletpassphrase is only applicable for walletpassphrase(change)")
         words.insert(1, _secret("stdinwalletpassphrase", "Wallet passphrase> "))
     if client_options.stdin:
         words += sys.stdin.read().splitlines()
@@ -138,11 +137,11 @@ def call(options: Sequence[str], command: Sequence[str]) -> Any:
 def _secret(option: str, prompt: str) -> str:
     """Read a line of standard input that is not to be shown. Raises CliError."""
     if sys.stdin.isatty():
-        return getpass.getpass(prompt)
-    line = sys.stdin.readline()
-    if not line:
-        raise CliError(f"error: -{option} specified but failed to read from standard input")
-    return line.rstrip("\n")
+        with contextlib.suppress(EOFError):
+            return getpass.getpass(prompt)
+    elif line := sys.stdin.readline():
+        return line.rstrip("\n")
+    raise CliError(f"error: -{option} specified but failed to read from standard input")
 
 
 def _call_special(client: RpcClient, name: str, request: Request) -> Any:

@@ -9,6 +9,7 @@ from altyn.node.version import VERSION
 Answer = Mapping[str, Any]
 
 BLUE, GREEN, YELLOW, MAGENTA, CYAN = 34, 32, 33, 35, 36
+_UNNAMED = '""'
 _BAR = 20
 """Characters of the bar of progress, which is there while less than 99 percent are done."""
 
@@ -44,7 +45,7 @@ def state_text(network: Answer, chain: Answer, wallet: Answer | None, balances: 
         "",
     ]
     if wallet is not None:
-        lines += [paint(MAGENTA, f"Wallet: {wallet['walletname'] or chr(34) * 2}")]
+        lines += [paint(MAGENTA, f"Wallet: {wallet['walletname'] or _UNNAMED}")]
         lines += [f"Keypool size: {wallet['keypoolsize']}"]
         if "unlocked_until" in wallet:
             lines += [f"Unlocked until: {wallet['unlocked_until']}"]
@@ -54,7 +55,7 @@ def state_text(network: Answer, chain: Answer, wallet: Answer | None, balances: 
     elif balances:
         width = max(len(str(amount)) for amount in balances.values())
         lines += [paint(CYAN, "Balances")]
-        lines += [f"{amount!s:>{width}} {name or chr(34) * 2}" for name, amount in balances.items()]
+        lines += [f"{amount!s:>{width}} {name or _UNNAMED}" for name, amount in balances.items()]
     lines += [""] if balances else []
     return "\n".join([*lines, f"{paint(YELLOW, 'Warnings:')} {warnings or '(none)'}"])
 

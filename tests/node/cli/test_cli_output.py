@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import subprocess
@@ -141,3 +142,30 @@ def test_a_node_that_is_away_is_one_line_and_exit_code_1() -> None:
     assert result.exit_code == 1
     assert result.output.startswith("Error: no node answers at 127.0.0.1:1")
     assert CliRunner().invoke(main, ["rpc"]).exit_code == 2
+
+
+def test_secrets_come_from_standard_input_before_other_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(RpcClient, "call", lambda self, method, params: asked.append((self._password, method, params)))
+    options = ["-regtest", "-datadir=.", "-rpcuser=u", "-stdinrpcpass", "-stdinwalletpassphrase", "-stdin"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("password\nold words\nnew words\n"))
+    call(options, ["walletpassphrasechange"])
+    assert asked == [("password", "walletpassphrasechange", ["old words", "new words"])]
+    with pytest.raises(CliError, match="only applicable for walletpassphrase"):
+        call(["-regtest", "-stdinwalletpassphrase"], ["stop"])
+    with pytest.raises(CliError, match="-stdinwalletpassphrase specified but failed to read from standard input"):
+        call(["-regtest", "-datadir=.", "-stdinwalletpassphrase"], ["walletpassphrase", "10"])
+
+
+def test_a_port_by_itself_wins_over_that_of_the_host(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(RpcClient, "call", lambda self, method, params: self._port)
+    options = ["-regtest", "-datadir=.", "-rpcconnect=localhost:5"]
+    assert call(options, ["uptime"]) == 5
+    assert capsys.readouterr().err == ""
+    assert call([*options, "-rpcport=6"], ["uptime"]) == 6
+    text = "Warning: Port specified in both -rpcconnect and -rpcport. Using -rpcport 6\n"
+    assert capsys.readouterr().err == text
+    with pytest.raises(CliError, match="Invalid port provided in -rpcconnect: localhost:x"):
+        call(["-regtest", "-datadir=.", "-rpcconnect=localhost:x"], ["uptime"])
