@@ -152,6 +152,7 @@ class LightSync:
             preferred=gives_headers,
             serves_blocks=gives_headers,
             guarded=peer.kind.brings_blocks,
+            protectable=peer.kind is PeerKind.OUTBOUND_FULL_RELAY,
             keep=False,
         )
         light = LightPeer(peer, chain, self._chain.network, self._offload, self._banish)

@@ -89,6 +89,7 @@ class ChainSync:
             preferred=state.preferred,
             serves_blocks=state.serves_blocks,
             guarded=peer.kind.brings_blocks,
+            protectable=peer.kind is PeerKind.OUTBOUND_FULL_RELAY,
             keep=Permission.NO_BAN in peer.permissions,
         )
         self._download.add(peer.id, state.chain, witness=state.witness, limited=state.limited)

@@ -98,6 +98,8 @@ class _Peer:
     serves_blocks: bool
     guarded: bool
     """Outbound and full-relay or block-relay: dropped when its chain stays behind ours."""
+    protectable: bool
+    """Full-relay: one that had our work once may then stay behind, if few such are kept."""
     keep: bool
     """Has the noban permission."""
     asked_at: float | None = None
@@ -125,10 +127,12 @@ class HeaderSync:
         self._peers: dict[int, _Peer] = {}
         self._last_inv_asked: bytes | None = None
 
-    def add(self, peer_id: int, *, preferred: bool, serves_blocks: bool, guarded: bool, keep: bool) -> PeerChain:
+    def add(
+        self, peer_id: int, *, preferred: bool, serves_blocks: bool, guarded: bool, protectable: bool, keep: bool
+    ) -> PeerChain:
         """Take up a peer; `preferred` ones (outbound or noban) are asked before the others."""
         chain = PeerChain()
-        self._peers[peer_id] = _Peer(chain, preferred, serves_blocks, guarded, keep)
+        self._peers[peer_id] = _Peer(chain, preferred, serves_blocks, guarded, protectable, keep)
         return chain
 
     def remove(self, peer_id: int) -> None:
@@ -243,10 +247,10 @@ class HeaderSync:
         return None, None
 
     def caught_up(self, peer_id: int) -> None:
-        """Protect an outbound peer that showed as much work as our tip, as long as few are protected."""
+        """Protect an outbound full-relay peer that showed as much work as our tip, as long as few are protected."""
         peer = self._peers[peer_id]
         best = peer.chain.best_known
-        if peer.guarded and best is not None and best.chain_work >= self._chain.tip.chain_work:
+        if peer.protectable and best is not None and best.chain_work >= self._chain.tip.chain_work:
             protected = sum(other.protected for other in self._peers.values())
             peer.protected = peer.protected or protected < MAX_PROTECTED_PEERS
 

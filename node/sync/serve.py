@@ -180,8 +180,6 @@ class BlockServer:
                         peer.send_raw("tx", tx.stripped)
                     else:
                         peer.send(Tx(tx))
-                case InventoryType.FILTERED_BLOCK if bloom is None:
-                    pass  # nothing to filter it by
                 case (
                     InventoryType.BLOCK
                     | InventoryType.WITNESS_BLOCK
@@ -202,14 +200,16 @@ class BlockServer:
         if entry is None or not self._may_be_given(entry):
             log.debug("ignoring request for block %s from %s", item.hash[::-1].hex(), peer)
             return
-        if Permission.DOWNLOAD not in peer.permissions and self._is_used_up(entry.header.time):
+        filtered = item.type == InventoryType.FILTERED_BLOCK  # which count as old ones, whatever their age
+        if Permission.DOWNLOAD not in peer.permissions and self._is_used_up(0 if filtered else entry.header.time):
             raise Disconnect("historical block serving limit reached")
         self._check_limit(peer, entry)
         try:
             if item.type == InventoryType.COMPACT_BLOCK and self._fits_compact(entry):
                 peer.send(self._announcer.compact(await self._block(entry), peer.id))
-            elif item.type == InventoryType.FILTERED_BLOCK and bloom is not None:
-                await self._send_filtered(peer, await self._block(entry), bloom)
+            elif filtered:
+                if bloom is not None:
+                    await self._send_filtered(peer, await self._block(entry), bloom)
             else:
                 raw = await self._read(chain.read_block_bytes, entry)
                 if item.type == InventoryType.BLOCK:

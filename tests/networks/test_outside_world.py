@@ -46,8 +46,15 @@ async def test_a_clock_that_all_nodes_we_chose_contradict_makes_a_warning(caplog
         assert "10 minutes out of sync" in caplog.text
 
 
-@pytest.mark.parametrize("permission", ["", "download@50.0.0.1"])
-async def test_old_blocks_are_not_given_away_once_the_day_is_used_up(permission: str) -> None:
+@pytest.mark.parametrize(
+    ("permission", "kind"),
+    [
+        ("", InventoryType.BLOCK),
+        ("download@50.0.0.1", InventoryType.BLOCK),
+        ("", InventoryType.FILTERED_BLOCK),  # which count as old ones
+    ],
+)
+async def test_old_blocks_are_not_given_away_once_the_day_is_used_up(permission: str, kind: InventoryType) -> None:
     async with SimulatedNetwork.open(seed=5) as network:
         whitelist = (permission,) if permission else ()
         node = await network.add_node(maxuploadtarget=600 << 20, whitelist=whitelist, peertimeout=10**9)
@@ -64,7 +71,7 @@ async def test_old_blocks_are_not_given_away_once_the_day_is_used_up(permission:
         node.node.upload.target = 500 << 20
         await caller.send(GetData((Inventory(InventoryType.BLOCK, fresh),)))
         await caller.expect(Block)
-        await caller.send(GetData((Inventory(InventoryType.BLOCK, old),)))
+        await caller.send(GetData((Inventory(kind, old if kind is InventoryType.BLOCK else fresh),)))
         if permission:
             await caller.expect(Block)
         else:

@@ -44,7 +44,7 @@ class Gate(HeaderGate):
         self.sync = HeaderSync(self.view, at_once=2)
         super().__init__(self.view, self.sync, Random(1))
         for peer in (1, 2):
-            self.sync.add(peer, preferred=True, serves_blocks=True, guarded=True, keep=False)
+            self.sync.add(peer, preferred=True, serves_blocks=True, guarded=True, protectable=True, keep=False)
             self.sync.start(peer, NOW, may_download=True)
 
     def give(self, peer: int, headers: list[Header], *, trusted: bool = False) -> tuple[bytes, ...] | None:

@@ -8,7 +8,7 @@ from builders import chain
 from altyn.consensus.block import Header
 from altyn.consensus.networks import REGTEST, Network
 from altyn.node.chain.tree import Entry, HeaderTree
-from altyn.node.sync.headers import HeaderSync, PeerChain
+from altyn.node.sync.headers import CHAIN_SYNC_TIMEOUT, HeaderSync, PeerChain
 from altyn.p2p.errors import Misbehaving
 
 NOW = REGTEST.genesis.header.time + 10_000_000.0
@@ -41,8 +41,18 @@ def sync(view: View) -> HeaderSync:
     return HeaderSync(view)
 
 
-def add(sync: HeaderSync, peer: int, *, preferred: bool = True, guarded: bool = False, keep: bool = False) -> PeerChain:
-    return sync.add(peer, preferred=preferred, serves_blocks=True, guarded=guarded, keep=keep)
+def add(
+    sync: HeaderSync,
+    peer: int,
+    *,
+    preferred: bool = True,
+    guarded: bool = False,
+    protectable: bool = True,
+    keep: bool = False,
+) -> PeerChain:
+    return sync.add(
+        peer, preferred=preferred, serves_blocks=True, guarded=guarded, protectable=guarded and protectable, keep=keep
+    )
 
 
 def test_the_first_sync_keeps_to_one_peer(sync: HeaderSync, view: View) -> None:
@@ -153,6 +163,18 @@ def test_an_outbound_peer_that_catches_up_stays(sync: HeaderSync, view: View) ->
     view.tip = grow(view.tree, entries[-1], 1)[0]
     assert sync.consider_eviction(1, NOW + 5000) == (None, None)
     assert sync.consider_eviction(1, NOW + 9000) == (None, None)
+
+
+def test_a_peer_for_blocks_only_is_never_protected(view: View, sync: HeaderSync) -> None:
+    chain = add(sync, 1, guarded=True, protectable=False)
+    sync.start(1, NOW, may_download=True)
+    chain.announced(view.tip.hash, view.tree)
+    sync.caught_up(1)
+    sync.consider_eviction(1, NOW)
+    view.tip = grow(view.tree, view.tip, 1)[0]
+    sync.consider_eviction(1, NOW + 1)
+    sync.consider_eviction(1, NOW + 1 + CHAIN_SYNC_TIMEOUT + 1)
+    assert sync.consider_eviction(1, NOW + 9000)[1] == "outbound peer has old chain"
 
 
 def test_a_block_announced_before_its_header_came_is_remembered(view: View) -> None:
