@@ -33,6 +33,8 @@ MAX_RELAYED, FRESH = 10, 600.0
 RELAY_ROTATION = 86400
 """Seconds after which an address is told to other peers than before."""
 AVERAGE_SELF_ANNOUNCEMENT, AVERAGE_SENDING = 86400.0, 30.0
+FETCH_TIMEOUT = 10 * AVERAGE_SENDING
+"""Seconds that a connection made for addresses alone lasts."""
 _USEFUL = Services.NETWORK | Services.NETWORK_LIMITED
 _NONSENSE_BEFORE, _NONSENSE_AGE = 100_000_000, 5 * 86400
 
@@ -189,7 +191,12 @@ class AddressGossip:
             raise Disconnect("addrfetch connection completed")
 
     def send(self, peer: Peer, now: float) -> None:
-        """Send what is due to a peer: our own address once a day, and news every half minute, at random times."""
+        """Send what is due to a peer: our own address once a day, and news every half minute, at random times.
+
+        Raises Disconnect where a peer called for its addresses has not given any for five minutes.
+        """
+        if peer.kind is PeerKind.ADDR_FETCH and now - peer.connected_at > FETCH_TIMEOUT:
+            raise Disconnect("addrfetch connection timeout")
         state = self._peers[peer.id]
         if not state.enabled:
             return

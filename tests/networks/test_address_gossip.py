@@ -215,6 +215,15 @@ async def test_an_addr_fetch_ends_when_it_has_what_it_came_for(world: World) -> 
     assert str(peer.ended) == "addrfetch connection completed"
 
 
+async def test_an_addr_fetch_ends_after_five_minutes_without_an_answer(world: World) -> None:
+    one, other = await world.add_node(), await world.add_node()  # which know no addresses
+    peer = await one.node.connections.connect(other.host, world.network.network.port, PeerKind.ADDR_FETCH)
+    await asyncio.sleep(299)
+    assert not peer.is_ending
+    await world.network.until(peer.gone.is_set, within=5)
+    assert str(peer.ended) == "addrfetch connection timeout"
+
+
 async def test_blocks_only_connections_say_nothing_of_addresses(world: World) -> None:
     one, other = await world.add_node(), await world.add_node()
     await one.node.connections.connect(other.host, world.network.network.port, PeerKind.BLOCK_RELAY_ONLY)
