@@ -20,6 +20,7 @@ _ACTIVATION_HEIGHTS = {
     "cltv": "bip65_height",
     "csv": "csv_height",
 }
+_SECTIONS = frozenset({"main", "test", "testnet4", "signet", "regtest"})
 _MINIMUM_PRUNE = 550
 _SAFE_IN_COMMENTS = frozenset(string.ascii_letters + string.digits + " .,;-_?@")
 
@@ -57,11 +58,11 @@ def load(
     layers = [*above, section, unsectioned, base]
     warnings = [*config.warnings]
     warnings += (f"Ignoring unknown configuration value {name}" for name in (*unknown, *unknown_in_section))
-    warnings += (
-        f"Section [{name}] is not recognized."
-        for name in config.sections
-        if name not in {"", "main", "test", "testnet4", "signet", "regtest"}
-    )
+    strange = [f"{place} Section [{name}] is not recognized." for name, place in config.places if name not in _SECTIONS]
+    warnings += strange
+    notices = [f"warning: {text}" for text in config.warnings]
+    if strange:
+        notices.append("Warning: " + "\n".join(strange))
     warnings += (
         f"Option -{name} has no effect here" for name in sorted(ACCEPTED) if any(name in layer for layer in layers)
     )
@@ -78,7 +79,7 @@ def load(
     values |= {"chain": chain, "datadir": Path(str(values["datadir"])).expanduser().absolute()}
     values |= {name: name == _flag_of(chain) for name in _NETWORK_FLAGS}
     # Each value has its field's type, for the declaration in `Settings` read it; a dictionary cannot say so.
-    raw = Settings(**values, given=frozenset(given), warnings=tuple(warnings))  # type: ignore[arg-type]
+    raw = Settings(**values, given=frozenset(given), warnings=tuple(warnings), notices=tuple(notices))  # type: ignore[arg-type]
     return _finish(raw)
 
 
@@ -88,13 +89,15 @@ def _read_config(above: Sequence[Layer], datadir: Path) -> ConfigFile:
     path = datadir / Path(name).expanduser()
     if name == "0":
         return config
+    if path.is_dir():
+        raise SettingsError(f'Error reading configuration file: Config file "{path}" is a directory.')
     if not path.is_file():
         if is_given:
             raise SettingsError(
                 f'Error reading configuration file: specified config file "{path}" could not be opened.'
             )
         return config
-    config.read(_text_of(path))
+    config.read(_text_of(path), str(path))
     if "includeconf" in above[0].negated:
         return config
     chain = _choose_chain([*above, config.layer("", _KNOWN)[0]], Layer(_KNOWN))
@@ -102,7 +105,7 @@ def _read_config(above: Sequence[Layer], datadir: Path) -> ConfigFile:
         path = datadir / Path(included).expanduser()
         if not path.is_file():
             raise SettingsError(f"Error reading configuration file: Failed to include configuration file {included}")
-        config.read(_text_of(path), is_included=True)
+        config.read(_text_of(path), included, is_included=True)
     return config
 
 

@@ -206,9 +206,11 @@ class ConfigFile:
     """The lines of a bitcoin.conf by section; "" holds those above the first section. Names keep their spelling."""
 
     sections: dict[str, list[tuple[str, str]]] = dataclasses.field(default_factory=dict)
+    places: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    """The sections that are named, each with the file and the line."""
     warnings: list[str] = dataclasses.field(default_factory=list)
 
-    def read(self, text: str, *, is_included: bool = False) -> None:
+    def read(self, text: str, source: str = "", *, is_included: bool = False) -> None:
         """Add the lines of `text`. Raises SettingsError with the number of a line that makes no sense."""
         section = ""
         for number, line in enumerate(text.splitlines(), start=1):
@@ -219,6 +221,7 @@ class ConfigFile:
             if code.startswith("[") and code.endswith("]"):
                 section = code[1:-1]
                 self.sections.setdefault(section, [])
+                self.places.append((section, f"{source}:{number}"))
                 continue
             key, equals, value = (part.strip() for part in code.partition("="))
             where = f"Error reading configuration file: parse error on line {number}: {code}"
@@ -238,6 +241,8 @@ class ConfigFile:
                     "using # in rpcpassword can be ambiguous and should be avoided"
                 )
             inner, dot, name = key.partition(".")
+            if dot:
+                self.places.append((f"{section}.{inner}" if section else inner, f"{source}:{number}"))
             if is_included and key.rpartition(".")[2] == "includeconf":
                 self.warnings.append(f"-includeconf cannot be used from included files; ignoring -includeconf={value}")
                 continue

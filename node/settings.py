@@ -349,6 +349,8 @@ class Settings:
     """The chain's rules, with what `signetchallenge`, `minimumchainwork` and the like change."""
     given: frozenset[str] = frozenset()
     """Names of the options that some source sets."""
+    notices: tuple[str, ...] = ()
+    """What bitcoind says of them on standard error, as it stands there."""
     warnings: tuple[str, ...] = ()
     """What the log should say about the sources: unknown names, sections, options without effect."""
 

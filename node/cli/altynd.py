@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SettingsError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(1)
+    for notice in settings.notices:
+        print(notice, file=sys.stderr)
     sys.exit(run(settings, Kind.FULL, arguments=words, wallets_folder=True))
 
 

@@ -69,6 +69,7 @@ def run(
     `arguments` are for the log. `wallets_folder` makes the empty folder that Core's tests look for.
     """
     tune_interpreter()
+    os.umask(0o077)  # what a node writes is its owner's, as with Core
     try:
         with DataFolder.open(settings.datadir, settings.network):
             pass  # refused before anything is written into a folder that is not ours, or in use

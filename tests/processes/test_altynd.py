@@ -137,6 +137,8 @@ def test_a_daemon_lives_as_cores_framework_expects(daemon: Daemon) -> None:
         "indexes",
         "wallets",
     }
+    modes = {path: path.stat().st_mode & 0o777 for path in (daemon.folder, *daemon.folder.rglob("*"))}
+    assert all(mode == (0o700 if path.is_dir() else 0o600) for path, mode in modes.items())
     for path in daemon.folder.iterdir():  # what the framework does to its cached chain
         if path.is_file():
             path.unlink()
@@ -220,6 +222,7 @@ def test_a_signal_ends_it_as_stop_does(daemon: Daemon, number: signal.Signals) -
         ("regtest", "-rpccookieperms=everybody", NO_HTTP_SERVER),
         ("regtest", "-rpccookiefile=/nowhere/cookie", NO_HTTP_SERVER),
         ("regtest", "-pid=/nowhere/pid", "Unable to create the PID file '/nowhere/pid': No such file or directory (2)"),
+        ("regtest", "-conf=/", 'Error reading configuration file: Config file "/" is a directory.'),
         ("regtest", "-port=0", "Invalid port specified in -port: '0'"),
         ("regtest", "-rpcport=0", "Invalid port specified in -rpcport: '0'"),
         ("regtest", "-bind=1.2.3.4.5", "Cannot resolve -bind address: '1.2.3.4.5'"),
@@ -286,6 +289,20 @@ def test_pruned_blocks_that_are_needed_are_missed_in_bitcoinds_words(daemon: Dae
     ):
         done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=60)
         assert (done.returncode, done.stderr) == (1, message)
+
+
+def test_what_a_file_says_in_vain_is_said_on_standard_error(daemon: Daemon) -> None:
+    config = daemon.datadir / "bitcoin.conf"
+    text = config.read_text()
+    config.write_text(f"includeconf=more.conf\n{text}[elsewhere]\npar=1\n")
+    (daemon.datadir / "more.conf").write_text("includeconf=evenmore.conf\n")
+    daemon.start()
+    line = text.count("\n") + 2
+    assert daemon.stop() == (
+        0,
+        "warning: -includeconf cannot be used from included files; ignoring -includeconf=evenmore.conf\n"
+        f"Warning: {config}:{line} Section [elsewhere] is not recognized.\n",
+    )
 
 
 def test_a_second_daemon_on_the_same_folder_is_refused_and_disturbs_nothing(daemon: Daemon) -> None:

@@ -211,7 +211,9 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_what_the_file_says_in_vain_becomes_a_warning(tmp_path: Path) -> None:
     settings = configured(tmp_path, "nonsense=1\nmaxorphantx=5\n[elsewhere]\npar=1\n")
     assert "Ignoring unknown configuration value nonsense" in settings.warnings
-    assert "Section [elsewhere] is not recognized." in settings.warnings
+    strange = f"{tmp_path}/bitcoin.conf:3 Section [elsewhere] is not recognized."
+    assert strange in settings.warnings
+    assert settings.notices == (f"Warning: {strange}",)
     assert "Option -maxorphantx has no effect here" in settings.warnings
 
 
