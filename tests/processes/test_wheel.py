@@ -29,7 +29,7 @@ def test_the_wheel_alone_brings_up_a_network_and_proves_a_payment(tmp_path: Path
         files = archive.namelist()
     assert {Path(name).parts[0] for name in files} == {"altyn", f"altyn-{version('altyn')}.dist-info"}
     rooms = {Path(name).parts[1] for name in files if name.startswith("altyn/")}
-    assert rooms == {"__init__.py", "py.typed", "consensus", "node", "p2p", "wallet"}
+    assert rooms == {"__init__.py", "programs.py", "py.typed", "consensus", "node", "p2p", "wallet"}
 
     run(sys.executable, "-m", "venv", tmp_path / "fresh", cwd=tmp_path)
     programs = tmp_path / "fresh" / "bin"
