@@ -113,7 +113,8 @@ class NetworkMethods:
         }
 
     def _network(self, name: str) -> Json:
-        proxy = {"ipv4": self._proxies.ip, "ipv6": self._proxies.ip, "onion": self._proxies.onion}.get(name)
+        ip, onion = self._proxies.ip, self._proxies.onion
+        proxy = {"ipv4": ip, "ipv6": ip, "onion": onion, "cjdns": ip}.get(name)
         return {
             "name": name,
             "limited": name not in self._reachable,

@@ -246,6 +246,8 @@ class BlockDownload:
     def _next_blocks(self, peer_id: int, peer: _Peer, count: int) -> tuple[list[Entry], int | None]:
         chain, best = self._chain, peer.chain.best_known
         tip = chain.tip
+        if best is tip:
+            peer.chain.last_common = tip
         if (
             best is None
             or best.chain_work < tip.chain_work

@@ -71,3 +71,6 @@ async def test_the_ways_to_other_networks_are_shown(tmp_path: Path) -> None:
         }
         assert [name for name, way in ways.items() if way["reachable"]] == ["ipv4", "onion"]
         assert ways["ipv6"]["limited"]
+    async with rpc_node(tmp_path, "-proxy=127.0.0.1:9050", "-noonion") as rpc:
+        ways = {each["name"]: each["proxy"] for each in (await rpc.call("getnetworkinfo"))["networks"]}
+        assert {name for name, proxy in ways.items() if proxy} == {"ipv4", "ipv6", "cjdns"}

@@ -65,6 +65,15 @@ def add_peer(download: BlockDownload, number: int, best: Entry, *, witness: bool
     download.add(number, chain, witness=witness, limited=limited)
 
 
+def test_all_is_in_common_with_a_peer_at_the_tip(view: View, download: BlockDownload) -> None:
+    entries = grow(view.tree, view.tip, 3)
+    chain = PeerChain()
+    chain.best_known = view.tip = entries[-1]
+    download.add(1, chain, witness=True, limited=False)
+    assert download.choose(1, NOW) == []
+    assert chain.last_common is entries[-1]
+
+
 def test_each_block_is_asked_of_one_peer(view: View, download: BlockDownload) -> None:
     entries = grow(view.tree, view.tip, 40)
     for peer in (1, 2, 3):
