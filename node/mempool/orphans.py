@@ -103,6 +103,8 @@ class Orphans:
 
     def remove_for_block(self, transactions: Iterable[Transaction]) -> None:
         """Forget what a block confirmed or made impossible."""
+        if not self._orphans:
+            return
         for tx in transactions:
             for txin in tx.inputs:
                 for wtxid in list(self._spenders.get(txin.prevout, ())):

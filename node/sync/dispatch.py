@@ -254,8 +254,10 @@ class Sync:
             return None  # known, and nothing to us: compact blocks
         with stopping():
             settlement = await handler(peer, message)
+        if settlement is not None:
+            return _until_settled(settlement)
         self._send(peer)
-        return None if settlement is None else _until_settled(settlement)
+        return None
 
     def peer_disconnected(self, peer: Peer) -> None:
         """End the conversation."""

@@ -256,8 +256,9 @@ class TransactionGossip:
             case TransactionRemoved(entry=entry, reason=RemovalReason.REPLACED):
                 self._extra.keep(entry.tx)
             case BlockConnected(block=block) if not self._chain.is_initial_block_download:
-                self._judge.block_connected(block.transactions)
                 self._last_block = {tx_hash: tx for tx in block.transactions for tx_hash in (tx.txid, tx.wtxid)}
+                self._judge.block_connected(block.transactions, self._last_block)
+                self._requests.forget_all(self._last_block)
             case BlockDisconnected():
                 self._judge.block_disconnected()
                 self._last_block = {}

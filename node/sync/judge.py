@@ -1,7 +1,7 @@
 """What becomes of transactions of peers: let in, kept until their parents come, or refused (Core: txdownloadman)."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from random import Random
@@ -88,13 +88,10 @@ class TransactionJudge:
         """Forget the orphans of a peer that left."""
         self._orphans.remove_peer(peer_id)
 
-    def block_connected(self, transactions: Sequence[Transaction]) -> None:
-        """Forget what is settled by a block."""
+    def block_connected(self, transactions: Sequence[Transaction], hashes: Iterable[bytes]) -> None:
+        """Forget what is settled by a block; `hashes` are the txids and wtxids of its transactions."""
         self._orphans.remove_for_block(transactions)
-        for tx in transactions:
-            for tx_hash in (tx.txid, tx.wtxid):
-                self._confirmed.add(tx_hash)
-                self._settled(tx_hash)
+        self._confirmed.update(hashes)
 
     def block_disconnected(self) -> None:
         """Want again what was confirmed."""

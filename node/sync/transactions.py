@@ -1,6 +1,7 @@
 """Which transaction to ask of whom, and when; a machine without I/O (Core: txrequest, txdownload)."""
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from random import Random
@@ -128,6 +129,11 @@ class TransactionRequests:
         for peer_id in tx.announcements:
             self._by_peer[peer_id].pop(tx_hash)
 
+    def forget_all(self, hashes: Iterable[bytes]) -> None:
+        """Do so for all that a block settles."""
+        for tx_hash in self._transactions.keys() & hashes:
+            self.forget(tx_hash)
+
     def remove(self, peer_id: int) -> None:
         """Forget a peer that left; what it was asked for may be asked of others."""
         for tx_hash in list(self._by_peer.get(peer_id, ())):
@@ -203,6 +209,12 @@ class RecentHashes:
 
     def add(self, item: bytes) -> None:
         self._new.add(item)
+        if len(self._new) >= self._size:
+            self._old, self._new = self._new, set()
+
+    def update(self, items: Iterable[bytes]) -> None:
+        """Put in all of a block's; so many may be remembered beyond the size."""
+        self._new.update(items)
         if len(self._new) >= self._size:
             self._old, self._new = self._new, set()
 
