@@ -19,7 +19,7 @@ from altyn.node.chain.prune import Pruner
 from altyn.node.chain.shared import Shared
 from altyn.node.chain.tree import Entry, HeaderTree, line_to
 from altyn.node.events import BlockConnected, BlockDisconnected, TipChanged
-from altyn.node.storage.errors import REINDEX, UNPRUNE, StoreError
+from altyn.node.storage.errors import FATAL, REINDEX, UNPRUNE, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -269,5 +269,9 @@ class Activation:
         await self._flusher.limit()
 
     def _prepare_disconnect(self, entry: Entry) -> tuple[Block, CoinChange]:
-        block = self._blocks.read(entry)
-        return block, disconnect_block(block, self._blocks.read_spent(entry))
+        try:
+            block = self._blocks.read(entry)
+            return block, disconnect_block(block, self._blocks.read_spent(entry))
+        except StoreError as error:
+            log.error("block %s cannot be undone: %s", entry, error)
+            raise StoreError(f"{FATAL}Failed to disconnect block.") from error

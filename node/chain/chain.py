@@ -37,7 +37,7 @@ from altyn.node.chain.verify import ScriptVerifier
 from altyn.node.events import BestHeaderChanged, Events, IndexCaughtUp, Progressed
 from altyn.node.offload import Offload
 from altyn.node.storage.coins import CoinStore
-from altyn.node.storage.errors import UNPRUNE, BlockNotStored, RebuildNeeded
+from altyn.node.storage.errors import UNPRUNE, BlockNotStored, RebuildNeeded, StoreError
 from altyn.node.storage.snapshot import SnapshotError
 from altyn.node.writer import Writer
 from altyn.p2p.clock import Clock
@@ -182,9 +182,14 @@ class Chain:
                     for index in self.indexes:
                         check_reach(index, self)
                 yield self
-            finally:
-                if not self._flusher.has_failed:  # what is in memory is whole, whatever ended the body
-                    await self._flush_all()
+            except BaseException:  # what is in memory is whole, whatever ended the body; that is raised first of all
+                try:
+                    await self._flush_at_end()
+                except StoreError as error:
+                    log.error("the chain could not be written at the end: %s", error)
+                raise
+            else:
+                await self._flush_at_end()
         finally:
             stores.close()
 
@@ -215,6 +220,10 @@ class Chain:
 
     async def _flush_all(self) -> None:
         await self._foundation.flush()
+
+    async def _flush_at_end(self) -> None:
+        if not self._flusher.has_failed:
+            await self._flush_all()
 
     async def _make_room(self) -> None:
         await self._activation.make_room()

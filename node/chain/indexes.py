@@ -19,7 +19,7 @@ from altyn.node.chain.stores import Stores
 from altyn.node.chain.tree import Entry, HeaderTree
 from altyn.node.offload import Offload
 from altyn.node.storage.blocks import BlockFiles, FilePosition
-from altyn.node.storage.errors import BlockNotStored, StoreError
+from altyn.node.storage.errors import FATAL, BlockNotStored, StoreError
 from altyn.node.storage.filters import FilterRecord, FilterStore
 from altyn.node.storage.layout import TRANSACTION, TRANSACTION_VALUE
 from altyn.node.storage.rows import RowStore
@@ -218,8 +218,7 @@ def check_reach(index: ChainIndex, chain: IndexedChain) -> None:
 def _beyond_pruned(index: ChainIndex) -> StoreError:
     return StoreError(
         f"{index.title} best block of the index goes beyond pruned data. Please disable the index or reindex "
-        "(which will download the whole blockchain again)\nError: A fatal internal error occurred, see debug.log for "
-        "details: Failed to start indexes, shutting down.."
+        f"(which will download the whole blockchain again)\nError: {FATAL}Failed to start indexes, shutting down.."
     )
 
 

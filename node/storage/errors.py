@@ -11,6 +11,9 @@ UNPRUNE = (
 )
 """What Core says too."""
 
+FATAL = "A fatal internal error occurred, see debug.log for details: "
+"""How Core begins the line about what stops a running node."""
+
 DISK_FULL = "the disk is full: make room and start again, nothing that was accepted is lost"
 """What to do when there is no space left."""
 

@@ -134,9 +134,7 @@ def _take_lock(path: Path) -> int:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # is the lock that Bitcoin Core takes
     except OSError as error:
         os.close(lock)
-        raise FolderRefused(
-            f"{path} is in use by another process: stop that node, or choose another data directory"
-        ) from error
+        raise FolderRefused(f"Cannot obtain a lock on directory {path}. Altyn is probably already running.") from error
     return lock
 
 

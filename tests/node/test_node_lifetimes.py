@@ -119,7 +119,7 @@ async def test_what_breaks_the_writer_stops_the_node(tmp_path: Path) -> None:
 
 async def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     async with full_node(tmp_path):
-        with pytest.raises(FolderRefused, match="in use"):
+        with pytest.raises(FolderRefused, match="already running"):
             async with full_node(tmp_path):
                 pass
 

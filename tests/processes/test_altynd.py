@@ -305,6 +305,17 @@ def test_what_a_file_says_in_vain_is_said_on_standard_error(daemon: Daemon) -> N
     )
 
 
+def test_a_block_that_cannot_be_undone_ends_it_in_bitcoinds_words(daemon: Daemon) -> None:
+    daemon.start()
+    hashes = daemon.call("generatetoaddress", 3, ADDRESS)
+    (daemon.folder / "blocks" / "rev00000.dat").unlink()
+    with contextlib.suppress(RpcFailure, Unreachable):  # whether the answer comes before the end is chance
+        daemon.call("invalidateblock", hashes[1])
+    message = "A fatal internal error occurred, see debug.log for details: Failed to disconnect block."
+    assert daemon.ends() == (1, f"Error: {message}\n")
+    assert "rev00000.dat: No such file or directory" in (daemon.folder / "debug.log").read_text()
+
+
 def test_a_second_daemon_on_the_same_folder_is_refused_and_disturbs_nothing(daemon: Daemon) -> None:
     daemon.start()
     cookie = (daemon.folder / ".cookie").read_text()
@@ -312,7 +323,8 @@ def test_a_second_daemon_on_the_same_folder_is_refused_and_disturbs_nothing(daem
     command = [sys.executable, "-m", "altyn.node.cli.altynd", f"-datadir={daemon.datadir}", f"-rpcport={rpc_port}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
-    assert "is in use by another process" in done.stderr
+    said = f"Error: Cannot obtain a lock on directory {daemon.folder}. Altyn is probably already running.\n"
+    assert done.stderr == said
     assert (daemon.folder / ".cookie").read_text() == cookie
     assert daemon.stop() == (0, "")
 

@@ -34,7 +34,9 @@ def test_mainnet_lies_in_the_data_directory_itself(tmp_path: Path) -> None:
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     with (
         DataFolder.open(tmp_path, REGTEST),
-        pytest.raises(FolderRefused, match="is in use by another process: stop that node"),
+        pytest.raises(
+            FolderRefused, match=r"Cannot obtain a lock on directory .*\. Altyn is probably already running\."
+        ),
     ):
         DataFolder.open(tmp_path, REGTEST)
     with DataFolder.open(tmp_path, REGTEST), DataFolder.open(tmp_path, TESTNET4):
@@ -55,7 +57,7 @@ def test_a_folder_that_core_has_locked_is_refused(tmp_path: Path) -> None:
     with core:
         assert core.stdout is not None
         assert core.stdout.readline() == b"locked\n"
-        with pytest.raises(FolderRefused, match="in use"):
+        with pytest.raises(FolderRefused, match="Cannot obtain a lock"):
             DataFolder.open(tmp_path, REGTEST)
         core.kill()
 
