@@ -82,10 +82,10 @@ class Activation:
 
     # Blocks that arrive
 
-    async def bring(self, block: Block, *, requested: bool, min_work_checked: bool) -> Outcome:
+    async def bring(self, block: Block, *, requested: bool, least_work: int) -> Outcome:
         """Queue a block, and return what became of it when its turn was: see `Chain.add_block`."""
         self._writer.admit()
-        answer = self._arrivals.put(block, requested=requested, min_work_checked=min_work_checked)
+        answer = self._arrivals.put(block, requested=requested, least_work=least_work)
         self._pipeline.wake()
         self._call_for_arrivals()
         return await answer
@@ -115,7 +115,8 @@ class Activation:
         """Check and store blocks that arrived."""
         arrivals = self._arrivals.next()
         try:
-            found = await self._intake.blocks(arrivals, self._active.tip)
+            tip = self._active.tip
+            found = await self._intake.blocks(arrivals, tip, self._candidates.best(tip))
         except StoreError as error:  # ends the node; who brought the blocks must not wait for ever
             for arrival in arrivals:
                 arrival.refuse(error)

@@ -30,7 +30,8 @@ class Arrival:
 
     block: Block
     requested: bool
-    min_work_checked: bool
+    least_work: int
+    """Chain work below which its header is not kept; looked at in its turn, when the blocks before it are here."""
     answer: asyncio.Future[Outcome]
 
     def refuse(self, error: BaseException) -> None:
@@ -49,13 +50,13 @@ class Arrivals:
     def __bool__(self) -> bool:
         return bool(self._queue)
 
-    def put(self, block: Block, *, requested: bool, min_work_checked: bool) -> asyncio.Future[Outcome]:
+    def put(self, block: Block, *, requested: bool, least_work: int) -> asyncio.Future[Outcome]:
         """Queue a block; the future tells what became of it, or raises ValidationError.
 
         A block whose turn has not come when the future is cancelled is forgotten: peers that leave, leave nothing.
         """
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        arrival = Arrival(block, requested, min_work_checked, answer)
+        arrival = Arrival(block, requested, least_work, answer)
         self._queue.append(arrival)
         answer.add_done_callback(lambda _: self._forget(arrival))
         return answer

@@ -310,12 +310,13 @@ class Chain:
         """
         return await self._writer.do(lambda: self._intake.headers(headers, min_work_checked=min_work_checked))
 
-    async def add_block(self, block: Block, *, requested: bool = True, min_work_checked: bool = True) -> Outcome:
+    async def add_block(self, block: Block, *, requested: bool = True, least_work: int = 0) -> Outcome:
         """Check and store a block and reach the most-work chain. Raises ValidationError if this block is invalid.
 
-        One that was not `requested` is stored only if it may matter soon (Core: ProcessNewBlock, AcceptBlock).
+        One that was not `requested` is stored only if it may matter soon (Core: ProcessNewBlock, AcceptBlock), and an
+        unknown one with less chain work than `least_work` is refused.
         """
-        return await self._activation.bring(block, requested=requested, min_work_checked=min_work_checked)
+        return await self._activation.bring(block, requested=requested, least_work=least_work)
 
     async def test_block(self, block: Block, *, check_pow: bool = True, check_merkle: bool = True) -> None:
         """Check a block on the tip without changing anything: a proposal, a template (Core: TestBlockValidity).

@@ -8,6 +8,7 @@ from typing import ParamSpec
 from altyn.consensus.block import Block, Header
 from altyn.consensus.checks.blocks import check_block, check_block_in_context
 from altyn.consensus.errors import Fault, ValidationError
+from altyn.consensus.pow import work
 from altyn.consensus.secp256k1 import Secp256k1
 from altyn.node.chain.arrivals import Arrival
 from altyn.node.chain.shared import Shared
@@ -60,20 +61,22 @@ class Intake:
         assert entry is not None
         return entry
 
-    async def blocks(self, arrivals: Sequence[Arrival], tip: Entry) -> list[Stored | ValidationError]:
+    async def blocks(self, arrivals: Sequence[Arrival], tip: Entry, head: Entry) -> list[Stored | ValidationError]:
         """Check blocks, parents first, and store those that are wanted; say what became of each. Raises StoreError.
 
-        `tip` is the active chain's.
+        `tip` is the active chain's, `head` what that will be once the blocks that came before are connected.
         """
         best = self._branches.tree.best_header
         run = for_blocks(self._offload, *(len(arrival.block.raw) for arrival in arrivals))
         found: list[Stored | ValidationError] = []
         wanted: dict[int, tuple[Block, Entry]] = {}
         for number, (arrival, error) in enumerate(zip(arrivals, await run(self._check, arrivals), strict=True)):
-            stored = error or self._take_header(arrival, tip)
+            stored = error or self._take_header(arrival, head)
             found.append(stored)
             if not isinstance(stored, ValidationError) and stored.is_new:
                 wanted[number] = arrival.block, stored.entry
+                if stored.entry.parent is head:
+                    head = stored.entry
         self._branches.announce_best_header(best)
         if not wanted:
             return found
@@ -95,20 +98,22 @@ class Intake:
     def _check(self, arrivals: Sequence[Arrival]) -> list[ValidationError | None]:
         return [_refusal(check_block, arrival.block, self._network, secp=self._secp) for arrival in arrivals]
 
-    def _take_header(self, arrival: Arrival, tip: Entry) -> Stored | ValidationError:
-        header, checked = arrival.block.header, arrival.min_work_checked
+    def _take_header(self, arrival: Arrival, head: Entry) -> Stored | ValidationError:
+        header = arrival.block.header
+        parent = self._branches.tree.get(header.prev_hash)
+        checked = parent is None or parent.chain_work + work(header.bits) >= arrival.least_work
         try:
             entry = self._branches.add_header(header, self._clock.now(), min_work_checked=checked)
         except ValidationError as error:
             return error
-        return Stored(entry, not entry.has_block and (arrival.requested or self._is_wanted(entry, tip)))
+        return Stored(entry, not entry.has_block and (arrival.requested or self._is_wanted(entry, head)))
 
-    def _is_wanted(self, entry: Entry, tip: Entry) -> bool:
+    def _is_wanted(self, entry: Entry, head: Entry) -> bool:
         """Whether to store a block nobody asked for: it may win soon, and is no flood of cheap ones."""
         return (
             not entry.tx_count
-            and entry.chain_work >= tip.chain_work
-            and entry.height <= tip.height + _TOO_FAR_AHEAD
+            and entry.chain_work >= head.chain_work
+            and entry.height <= head.height + _TOO_FAR_AHEAD
             and entry.chain_work >= self._network.minimum_chain_work
         )
 

@@ -358,11 +358,9 @@ class ChainSync:
 
     async def _add_block(self, peer: Peer, block: Block, requested: bool, *, by_compact: bool = False) -> None:
         chain = self._chain
-        parent = chain.tree.get(block.header.prev_hash)
-        enough = parent is not None and parent.chain_work + work(block.header.bits) >= least_work(chain)
         self._sources.note(block.hash, peer.id, by_compact=by_compact)
         try:
-            outcome = await chain.add_block(block, requested=requested, min_work_checked=enough)
+            outcome = await chain.add_block(block, requested=requested, least_work=least_work(chain))
         except ValidationError as error:
             self._sources.take(block.hash)
             log.debug("block %s refused: %s, from %s", block.hash[::-1].hex(), error, peer)

@@ -342,6 +342,18 @@ async def test_a_node_for_blocks_only_drops_who_announces_transactions(world: Wo
     await world.until(lambda: bool(script.gone))
 
 
+async def test_a_chain_comes_in_as_blocks_that_nobody_asked_for(world: World) -> None:
+    """Without a header before them, more at once than are taken from beyond the tip: each stands on the one before."""
+    blocks = chain("g a1..a400", start=NOW - 500 * 60).line("a1..a400")
+    node = await world.network.add_node()
+    script = ScriptedNode([world.network.network.genesis])
+    await world.call(node, script)
+    for block in blocks:
+        script.peers[0].send(BlockMessage(block))
+    await world.until(lambda: node.tip == blocks[-1].hash)
+    assert not script.gone
+
+
 # --- answers ---
 
 
