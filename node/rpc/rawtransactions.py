@@ -24,6 +24,7 @@ from altyn.node.rpc.blockchain import BlockSource
 from altyn.node.rpc.build import Inputs, LockTime, OutputsArgument, Replaceable, build_transaction
 from altyn.node.rpc.errors import (
     DESERIALIZATION_ERROR,
+    INTERNAL_ERROR,
     INVALID_ADDRESS_OR_KEY,
     INVALID_PARAMETER,
     MISC_ERROR,
@@ -43,6 +44,9 @@ _WRAPPABLE = {
     "witness_v0_scripthash",
 }
 _COMPRESSED_KEY_SIZE = 33
+_UNDO_UNREADABLE = (
+    "Undo data expected but can't be read. This could be due to disk corruption or a conflict with a pruning event."
+)
 
 
 class TransactionLookup(Protocol):
@@ -151,6 +155,8 @@ class RawTransactionMethods:
         if entry is None or tx.is_coinbase:
             return None
         spent = await self._source.spent(entry)
+        if spent is None and entry.undo_position is not None:
+            raise RpcError(INTERNAL_ERROR, _UNDO_UNREADABLE)
         if spent is None:
             return None
         block = await self._source.block(entry)

@@ -18,7 +18,7 @@ from altyn.node.rpc.errors import INTERNAL_ERROR, INVALID_ADDRESS_OR_KEY, INVALI
 from altyn.node.rpc.json_forms import Forms, display
 from altyn.node.rpc.method import Array, Json, Number, Object, Text, expect_type, method
 from altyn.node.rpc.sources import not_available
-from altyn.node.storage.errors import BlockNotStored
+from altyn.node.storage.errors import BlockNotStored, StoreError
 from altyn.node.storage.layout import decode_coin
 from altyn.wallet.formats.descriptors import Descriptor, DescriptorError
 from altyn.wallet.formats.signing import Keyring
@@ -235,8 +235,8 @@ class ScanMethods:
                 try:
                     if not sure or await self._offload(self._has_any, entry, needles):
                         relevant.append(display(entry.hash))
-                except BlockNotStored as error:
-                    raise not_available(entry) from error
+                except (BlockNotStored, StoreError) as error:
+                    raise not_available(entry, error) from error
             height += len(entries)
             self._blocks.height = height - 1
             self._blocks.progress = (height - first.height) * 100 // (end - first.height)

@@ -1,6 +1,7 @@
 """Where RPC methods find blocks, filters and transactions: on disk in a full node, with peers in a light one."""
 
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from altyn.node.light.errors import LightError
 from altyn.node.light.node import LightNode
 from altyn.node.offload import Offload
 from altyn.node.rpc.errors import INTERNAL_ERROR, INVALID_ADDRESS_OR_KEY, MISC_ERROR, RpcError
-from altyn.node.storage.errors import BlockNotStored
+from altyn.node.storage.errors import BlockNotStored, StoreError
+
+log = logging.getLogger(__name__)
 
 
 class ChainBlocks:
@@ -27,21 +30,27 @@ class ChainBlocks:
         """Return a block as it is stored. Raises RpcError."""
         try:
             return await self._offload(self._chain.read_block_bytes, entry)
-        except BlockNotStored as error:
-            raise not_available(entry) from error
+        except (BlockNotStored, StoreError) as error:
+            raise not_available(entry, error) from error
 
     async def block(self, entry: Entry) -> Block:
         """Return a block. Raises RpcError."""
         try:
             return await self._offload(self._chain.read_block, entry)
-        except BlockNotStored as error:
-            raise not_available(entry) from error
+        except (BlockNotStored, StoreError) as error:
+            raise not_available(entry, error) from error
 
     async def spent(self, entry: Entry) -> Sequence[Sequence[Coin]] | None:
-        """Return what each transaction of a block spent; None for a block that was never connected, or is pruned."""
+        """Return what each transaction of a block spent.
+
+        None for a block that was never connected, is pruned, or whose undo data cannot be read, which the log says.
+        """
         try:
             return await self._offload(self._chain.read_spent, entry)
         except BlockNotStored:
+            return None
+        except StoreError as error:
+            log.error("what block %s spent cannot be read: %s", entry, error)
             return None
 
     async def filter(self, find: Callable[[], Entry]) -> tuple[bytes, bytes]:
@@ -60,8 +69,10 @@ class ChainBlocks:
         raise RpcError(INTERNAL_ERROR, "Filter not found. This error is unexpected and indicates index corruption.")
 
 
-def not_available(entry: Entry) -> RpcError:
-    """Return what is answered where a block is not here (Core: GetBlockChecked)."""
+def not_available(entry: Entry, error: BlockNotStored | StoreError) -> RpcError:
+    """Return what is answered where a block is not here, or damaged, which the log says (Core: GetBlockChecked)."""
+    if isinstance(error, StoreError):
+        log.error("block %s cannot be read: %s", entry, error)
     return RpcError(MISC_ERROR, "Block not available (pruned data)" if entry.is_pruned else "Block not found on disk")
 
 
@@ -74,8 +85,12 @@ class IndexedTransactions:
         self._offload = offload
 
     async def find(self, txid: bytes) -> tuple[Transaction, Entry] | None:
-        """Return a confirmed transaction and its block."""
-        found = await self._offload(self._index.find, txid)
+        """Return a confirmed transaction and its block; None also where the block cannot be read, as the log says."""
+        try:
+            found = await self._offload(self._index.find, txid)
+        except StoreError as error:
+            log.error("transaction %s cannot be read: %s", txid[::-1].hex(), error)
+            return None
         entry = self._chain.tree.get(found[1]) if found is not None else None
         return (found[0], entry) if found is not None and entry is not None else None
 

@@ -55,7 +55,8 @@ class StatisticsMethods:
         block = await self._source.block(entry)
         spent = await self._source.spent(entry) if entry.height else [()]
         if spent is None:
-            raise RpcError(MISC_ERROR, "Undo data not available")
+            is_there = entry.undo_position is not None
+            raise RpcError(MISC_ERROR, "Can't read undo data from disk" if is_there else "Undo data not available")
         network = self._chain.network
         found = await self._offload(
             block_statistics,

@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 import zmq
+from builders import ANYONE, coin, spend
 from core_framework import ARGUMENTS, CONFIG
 from node_processes import until
 
+from altyn.consensus.block import Block
 from altyn.node.rpc.client import RpcClient, RpcFailure, Unreachable
 from altyn.node.rpc.errors import IN_WARMUP
 from altyn.node.testnet.processes import free_ports
@@ -314,6 +316,36 @@ def test_a_block_that_cannot_be_undone_ends_it_in_bitcoinds_words(daemon: Daemon
     message = "A fatal internal error occurred, see debug.log for details: Failed to disconnect block."
     assert daemon.ends() == (1, f"Error: {message}\n")
     assert "rev00000.dat: No such file or directory" in (daemon.folder / "debug.log").read_text()
+
+
+def test_files_that_are_gone_cost_answers_in_bitcoinds_words(daemon: Daemon) -> None:
+    daemon.start("-txindex")
+    first, *_ = daemon.call("generatetodescriptor", 101, f"raw({ANYONE.hex()})")
+    coinbase = Block.parse(bytes.fromhex(daemon.call("getblock", first, 0))).transactions[0]
+    tx = spend(coin(coinbase), fee=1000)
+    txid = tx.txid[::-1].hex()
+    block = daemon.call("generateblock", ADDRESS, [tx.raw.hex()])["hash"]
+    until(lambda: daemon.call("getindexinfo")["txindex"]["synced"])
+    blocks = daemon.folder / "blocks"
+
+    def refusal(method: str, *params: Any) -> tuple[int, str]:
+        with pytest.raises(RpcFailure) as caught:
+            daemon.call(method, *params)
+        return caught.value.code, caught.value.message
+
+    (blocks / "rev00000.dat").rename(blocks / "rev")
+    assert not any("fee" in each for each in daemon.call("getblock", block, 3)["tx"])
+    assert refusal("getblockstats", block) == (-1, "Can't read undo data from disk")
+    assert refusal("getrawtransaction", txid, 2)[1].startswith("Undo data expected but can't be read.")
+    (blocks / "blk00000.dat").rename(blocks / "blk")
+    for verbosity in range(4):
+        assert refusal("getblock", block, verbosity) == (-1, "Block not found on disk")
+    missing = "No such mempool or blockchain transaction. Use gettransaction for wallet transactions."
+    assert refusal("getrawtransaction", txid) == (-5, missing)
+    for name in ("rev", "blk"):
+        (blocks / name).rename(blocks / f"{name}00000.dat")
+    assert "fee" in daemon.call("getblock", block, 3)["tx"][1]
+    assert daemon.stop() == (0, "")
 
 
 def test_a_second_daemon_on_the_same_folder_is_refused_and_disturbs_nothing(daemon: Daemon) -> None:
