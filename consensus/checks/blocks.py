@@ -224,10 +224,13 @@ def block_script_checks(
 
 
 def needs_bip30_check(block_hash: bytes, parent: ChainEntry, network: Network) -> bool:
-    """Tell whether the block on `parent` must not repeat a txid that has unspent outputs (BIP30).
+    """Tell whether it must be looked up that the block on `parent` repeats no txid with unspent outputs (BIP30).
 
-    Not where BIP34 makes coinbases differ, and not for two old blocks that did repeat one.
+    Not where BIP34 makes coinbases differ, and not for two old blocks that did repeat one. Where BIP34 holds from the
+    first block on no block can repeat one: each coinbase begins with its height, and all else descends from those.
     """
+    if network.bip34_height <= 1:
+        return False
     height = parent.height + 1
     if height >= _BIP34_IMPLIES_BIP30_LIMIT:
         return True

@@ -30,6 +30,7 @@ BURIED = chain("g a1..a110")
 LINE = BURIED.line("a1..a110")
 HEIGHT = 111
 """Of the blocks under test; the coinbases up to height 11 are ripe."""
+BEFORE_BIP34 = replace(REGTEST, bip34_height=HEIGHT + 1)
 
 
 @pytest.fixture(scope="module")
@@ -432,11 +433,19 @@ def test_the_subsidy_is_the_networks(grown: Ledger) -> None:
 
 def test_a_txid_with_unspent_outputs_may_not_return(grown: Ledger) -> None:
     copy = Block(block().header, [LINE[20].transactions[0]])
-    error = connecting(grown, copy)
+    error = connecting(grown, copy, BEFORE_BIP34)
     assert str(error) == "bad-txns-BIP30, tried to overwrite transaction"
     spent = dict(grown.coins)
     del spent[LINE[20].transactions[0].outpoint(0)]
-    block_script_checks(copy, spent, grown.tip, REGTEST)
+    block_script_checks(copy, spent, grown.tip, BEFORE_BIP34)
+
+
+def test_where_every_coinbase_begins_with_its_height_no_txid_can_return(grown: Ledger) -> None:
+    assert REGTEST.bip34_height == 1
+    assert not needs_bip30_check(bytes(32), grown.tip, REGTEST)
+    assert needs_bip30_check(bytes(32), grown.tip, BEFORE_BIP34)
+    late = coinbase(HEIGHT + 1)
+    assert in_context(solve(Block(block().header, [late]))).reason == "bad-cb-height"
 
 
 def test_two_old_blocks_of_mainnet_may_repeat_a_txid() -> None:
@@ -461,7 +470,7 @@ def test_the_rules_are_asked_in_cores_order(grown: Ledger) -> None:
     """One block breaks several rules; mended from the front, each reason appears in turn."""
     nowhere = Spendable(OutPoint.make(b"\7" * 32, 0), TxOut(COIN, ANYONE))
     worst = Block(block().header, [LINE[20].transactions[0], spend(nowhere), spend(ripe(1), fee=-1)])
-    assert connecting(grown, worst).reason == "bad-txns-BIP30"
+    assert connecting(grown, worst, BEFORE_BIP34).reason == "bad-txns-BIP30"
     greedy = coinbase(HEIGHT, value=100 * COIN)
     assert (
         connecting(grown, with_coinbase(greedy, spend(ripe(1), fee=-1), spend(nowhere))).reason
