@@ -297,6 +297,11 @@ class ChainSync:
             peer.send(GetHeaders(PROTOCOL_VERSION, locator))
 
     async def _add_headers(self, peer: Peer, headers: Sequence[Header]) -> None:
+        if peer.id in self._peers:
+            async with self._peers[peer.id].headers_turn:
+                await self._add_headers_in_turn(peer, headers)
+
+    async def _add_headers_in_turn(self, peer: Peer, headers: Sequence[Header]) -> None:
         chain, tree = self._chain, self._chain.tree
         if self._download.anything_arrived:
             await self._writer.do(_nothing)  # blocks that the peer sent before may bring the parent
@@ -358,6 +363,9 @@ class ChainSync:
 
     async def _add_block(self, peer: Peer, block: Block, requested: bool, *, by_compact: bool = False) -> None:
         chain = self._chain
+        if block.header.prev_hash not in chain.tree and peer.id in self._peers:
+            async with self._peers[peer.id].headers_turn:
+                pass  # headers that the peer sent before may bring the parent
         self._sources.note(block.hash, peer.id, by_compact=by_compact)
         try:
             outcome = await chain.add_block(block, requested=requested, least_work=least_work(chain))

@@ -1,5 +1,7 @@
 """What is known of a peer that blocks and headers are had from."""
 
+import asyncio
+
 from altyn.node.sync.headers import PeerChain
 from altyn.p2p.kinds import PeerKind, Permission, Services
 from altyn.p2p.messages import InventoryType
@@ -13,6 +15,7 @@ class SyncedPeer:
         "announced_at",
         "block_type",
         "chain",
+        "headers_turn",
         "limited",
         "peer",
         "preferred",
@@ -27,6 +30,8 @@ class SyncedPeer:
         trusted = not peer.inbound or Permission.NO_BAN in peer.permissions
         self.peer = peer
         self.chain = PeerChain()
+        self.headers_turn = asyncio.Lock()
+        """Held while headers of the peer are worked on: those that it sent next, and blocks on them, come after."""
         self.witness = bool(services & Services.WITNESS)
         self.block_type = InventoryType.WITNESS_BLOCK if self.witness else InventoryType.BLOCK
         self.serves_blocks = bool(services & (Services.NETWORK | Services.NETWORK_LIMITED))
