@@ -214,7 +214,7 @@ class MiningMethods:
             state = self._version_bits.state(deployment, tip)
             if state is State.ACTIVE:
                 rules.append(deployment.name)
-            elif state is State.STARTED:
+            elif state in {State.STARTED, State.LOCKED_IN}:
                 available[deployment.name] = deployment.bit
         scale = 1 if has_segwit else WITNESS_SCALE_FACTOR
         form: dict[str, Json] = {

@@ -55,3 +55,15 @@ async def test_the_work_of_the_network_is_estimated_from_blocks_in_the_active_ch
     assert await rpc.call("getnetworkhashps", 120, 0) == 0
     info = await rpc.call("getmininginfo")
     assert (info["currentblockweight"], info["currentblocktx"]) == (4000, 0)
+
+
+async def test_a_template_offers_what_miners_can_signal_until_it_is_active(rpc: Rpc) -> None:
+    offered = []
+    for status in ("defined", "started", "locked_in", "active"):
+        known = (await rpc.call("getdeploymentinfo"))["deployments"]["testdummy"]["bip9"]
+        assert known["status"] == status
+        template = await rpc.call("getblocktemplate", {"rules": ["segwit"]})
+        offered.append((template["vbavailable"], "testdummy" in template["rules"]))
+        await rpc.call("generatetodescriptor", 144, "raw(51)")
+    signalled = {"testdummy": 28}
+    assert offered == [({}, False), (signalled, False), (signalled, False), ({}, True)]
