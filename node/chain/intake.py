@@ -52,9 +52,10 @@ class Intake:
         last = headers[-1]
         try:
             for start in range(0, len(headers), _HEADERS_AT_ONCE):
+                if start:
+                    await asyncio.sleep(0)
                 for header in headers[start : start + _HEADERS_AT_ONCE]:
                     self._branches.add_header(header, now, min_work_checked=min_work_checked)
-                await asyncio.sleep(0)
         finally:
             self._branches.announce_best_header(best)
         entry = self._branches.tree.get(last.hash)
