@@ -308,6 +308,7 @@ async def _open_stores(
     )
     stores = Stores.open(folder, max_file_size=_file_size(settings))
     if reads_files:
+        log.info("initload thread start: reading the block files")
         loop, now = asyncio.get_running_loop(), surroundings.clock.now()
 
         def report(done: int, total: int) -> None:

@@ -160,12 +160,21 @@ class _Finder:
         block_hash = self._take(position, data)
         following = self._waiting.pop(block_hash, []) if block_hash else []
         for one in following:  # grows while it is gone through
-            block_hash = self._take(one, self._stores.files.read_block(one))
+            data = self._stores.files.read_block(one)
+            header = Header.parse(data[:HEADER_SIZE])
+            child, parent = header.hash[::-1].hex(), header.prev_hash[::-1].hex()
+            log.debug("LoadExternalBlockFile: Processing out of order child %s of %s", child, parent)
+            block_hash = self._take(one, data)
             following += self._waiting.pop(block_hash, []) if block_hash else []
 
     def _take(self, position: FilePosition, data: bytes) -> bytes | None:
         header = Header.parse(data[:HEADER_SIZE])
         if header.prev_hash not in self._tree and header.hash not in self._tree:
+            log.debug(
+                "LoadExternalBlockFile: Out of order block %s, parent %s not known",
+                header.hash[::-1].hex(),
+                header.prev_hash[::-1].hex(),
+            )
             self._waiting.setdefault(header.prev_hash, []).append(position)
             return None
         try:

@@ -1,6 +1,7 @@
 """The pool itself: entries, how they depend on each other, and the bounds it keeps. Not who is let in."""
 
 import heapq
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
@@ -17,6 +18,8 @@ from altyn.node.mempool.policy import (
     signals_replacement,
 )
 from altyn.p2p.clock import Clock
+
+log = logging.getLogger(__name__)
 
 MEMPOOL_HEIGHT = 0x7FFFFFFF
 """The height of coins that no block holds yet."""
@@ -312,7 +315,12 @@ class Mempool:
             self.total_vsize -= entry.vsize
             self.total_fee -= entry.fee
             self.usage -= entry.memory + LINK_MEMORY * (len(entry.parents) + len(entry.children - leaving))
-            self.unbroadcast.discard(entry.txid)
+            if entry.txid in self.unbroadcast:
+                self.unbroadcast.remove(entry.txid)
+                log.debug(
+                    "Removed %s from set of unbroadcast txns before confirmation that txn was sent out",
+                    _shown(entry.txid),
+                )
         self._compact()
         self.changes += len(removed)
         for entry in removed:

@@ -318,6 +318,24 @@ def test_a_block_that_cannot_be_undone_ends_it_in_bitcoinds_words(daemon: Daemon
     assert "rev00000.dat: No such file or directory" in (daemon.folder / "debug.log").read_text()
 
 
+def test_blocks_out_of_order_are_taken_up_and_told_of(daemon: Daemon) -> None:
+    daemon.start()
+    hashes = daemon.call("generatetodescriptor", 5, "raw(51)")
+    raw = [bytes.fromhex(daemon.call("getblock", each, 0)) for each in hashes]
+    assert daemon.stop() == (0, "")
+    file = daemon.folder / "blocks" / "blk00000.dat"
+    one, other = (len(each).to_bytes(4, "little") + each for each in raw[1:3])
+    magic = file.read_bytes()[:4]
+    file.write_bytes(file.read_bytes().replace(one + magic + other, other + magic + one))
+    daemon.start("-reindex")
+    assert daemon.call("getbestblockhash") == hashes[-1]
+    assert daemon.stop() == (0, "")
+    log = (daemon.folder / "debug.log").read_text()
+    assert "initload thread start" in log
+    assert f"LoadExternalBlockFile: Out of order block {hashes[2]}, parent {hashes[1]} not known" in log
+    assert f"LoadExternalBlockFile: Processing out of order child {hashes[2]} of {hashes[1]}" in log
+
+
 def test_files_that_are_gone_cost_answers_in_bitcoinds_words(daemon: Daemon) -> None:
     daemon.start("-txindex")
     first, *_ = daemon.call("generatetodescriptor", 101, f"raw({ANYONE.hex()})")

@@ -136,6 +136,17 @@ def test_a_parent_that_returns_is_linked_with_children_that_stayed() -> None:
     assert grandchild.ancestor_size == pool.mempool.total_vsize
 
 
+def test_what_leaves_before_a_peer_took_it_is_told_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "altyn.node.mempool")
+    pool = Pool()
+    a, b = pool.chain(2)
+    pool.mempool.unbroadcast.add(a.txid)
+    pool.mempool.remove_for_block([a.tx, b.tx])
+    assert not pool.mempool.unbroadcast
+    text = f"Removed {a.txid[::-1].hex()} from set of unbroadcast txns before confirmation that txn was sent out"
+    assert [record.getMessage() for record in caplog.records] == [text]
+
+
 def test_sequence_counts_additions_and_removals_those_by_blocks_too() -> None:
     pool = Pool()
     a, b = pool.chain(2)
