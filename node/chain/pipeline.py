@@ -155,7 +155,8 @@ class Pipeline:
             await run(self._connect, entries, at_hand, made)
         finally:
             for entry, block, connection, undo, search in made:
-                verdict = self._judge(search, at_once=run is not self._offload and connection.sigop_cost <= _FEW_SIGOPS)
+                is_small = run is not self._offload and connection.sigop_cost <= _FEW_SIGOPS and search.is_counted
+                verdict = self._judge(search, at_once=is_small)
                 self._queue.append(Prepared(entry, block, connection, undo, search, verdict))
                 self._checks += len(connection.checks)
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from altyn.consensus.checks.scripts import ScriptCheck
 from altyn.consensus.errors import ValidationError
 from altyn.consensus.script.errors import ScriptError
+from altyn.consensus.script.templates import is_p2pkh, is_p2sh, witness_program
 from altyn.consensus.secp256k1 import Secp256k1
 from altyn.node.chain.caches import ScriptCache
 from altyn.node.chain.worker import frame
@@ -46,6 +47,11 @@ class Search:
     def chunks(self) -> int:
         """How many threads or processes can be busy with it."""
         return -(-len(self._checks) // self.chunk)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the block's size and its cost of signature operations tell what the checks take."""
+        return all(map(_is_counted, self._checks))
 
     def abandon(self) -> None:
         """Let the threads that are at it leave soon; the verdict says nothing any more."""
@@ -86,6 +92,15 @@ class Search:
         """
         if self.error is not None:
             raise ValidationError(f"mandatory-script-verify-flag-failed ({self.error.code.text})")
+
+
+def _is_counted(check: ScriptCheck) -> bool:
+    """Whether the block that spends an output pays for it: bare scripts and those of taproot count nothing there."""
+    script_pubkey = check.cache.spent_outputs[check.index].script_pubkey
+    program = witness_program(script_pubkey)
+    if program is None:
+        return is_p2pkh(script_pubkey) or is_p2sh(script_pubkey)
+    return program[0] == 0 or len(check.tx.inputs[check.index].witness) == 1  # by the key
 
 
 def _unknown(checks: Sequence[ScriptCheck], cache: ScriptCache) -> list[ScriptCheck]:

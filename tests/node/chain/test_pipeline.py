@@ -134,6 +134,36 @@ async def test_only_a_small_block_that_comes_alone_is_worked_on_without_threads(
         assert on_threads == {"run"}  # of the script
 
 
+async def test_scripts_whose_cost_a_small_block_does_not_count_are_run_on_threads(
+    open_chain: Any, add_all: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand inputs of 41 bytes can each run 200 signature checks that were counted where they were made."""
+    bare = b"\x00" + b"\x76\x76\xac\x75" * 50 + b"\x51"
+    leaf = b"\x51\x20" + bytes(31) + b"\x01"
+    drawing = builders.chain("g a1..a102")
+    made = [builders.spend(builders.coin(drawing[name]), to=script) for name, script in (("a1", bare), ("a2", leaf))]
+    drawing.extend("a102 a103", transactions=made)
+    for number, payment in enumerate(made, start=103):
+        spent = builders.spend(builders.coin(payment))
+        drawing.extend(f"a{number} a{number + 1}", transactions=[spent])
+    on_threads: set[str] = set()
+    run = Threads.__call__
+
+    async def watch(threads: Threads, function: Any, *args: Any) -> Any:
+        on_threads.add(function.__name__)
+        return await run(threads, function, *args)
+
+    async with open_chain() as chain:
+        await add_all(chain, drawing.line("a1..a103"))
+        monkeypatch.setattr(Threads, "__call__", watch)
+        await chain.add_block(drawing["a104"])
+        assert on_threads == {"run"}
+        on_threads.clear()
+        with pytest.raises(ValidationError, match="mandatory-script-verify-flag-failed"):
+            await chain.add_block(drawing["a105"])  # its program needs a witness
+        assert on_threads == {"run"}
+
+
 async def test_a_small_block_whose_script_fails_is_refused_alone(open_chain: Any, add_all: Any) -> None:
     drawing, blocks = spending_line(2, broken=102)
     async with open_chain() as chain:
