@@ -355,15 +355,15 @@ async def test_a_chain_comes_in_as_blocks_that_nobody_asked_for(world: World) ->
 
 
 async def test_headers_and_a_block_on_them_come_in_without_a_pause(world: World) -> None:
-    blocks = chain("g a1..a60", start=NOW - 500 * 60).line("a1..a60")
+    blocks = chain("g a1..a250", start=NOW - 500 * 60).line("a1..a250")
     node = await world.network.add_node()
     script = ScriptedNode([world.network.network.genesis])
     script.silent = {GetHeaders, GetData}
     await world.call(node, script)
-    for start in range(0, 60, 20):
-        script.peers[0].send(Headers(tuple(block.header for block in blocks[start : start + 20])))
-    script.peers[0].send(BlockMessage(blocks[59]))
-    await world.until(lambda: node.node.chain.tree.best_header.hash == blocks[59].hash)
+    for start in (0, 125):
+        script.peers[0].send(Headers(tuple(block.header for block in blocks[start : start + 125])))
+    script.peers[0].send(BlockMessage(blocks[-1]))
+    await world.until(lambda: node.node.chain.tree.best_header.hash == blocks[-1].hash)
     await world.until(lambda: node.node.chain.tree.best_header.has_block)
     assert not script.gone
 
