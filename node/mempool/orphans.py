@@ -27,7 +27,6 @@ class Orphan:
     """
 
     raw: bytes
-    txid: bytes
     wtxid: bytes
     prevouts: tuple[OutPoint, ...]
     peer_id: int
@@ -46,15 +45,17 @@ class Orphans:
         self._random = random
         self._most = most
         self._orphans: dict[bytes, Orphan] = {}
-        self._txids: dict[bytes, int] = {}
         self._spenders: dict[OutPoint, dict[bytes, None]] = {}
 
     def __len__(self) -> int:
         return len(self._orphans)
 
     def __contains__(self, tx_hash: object) -> bool:
-        """Whether a transaction with this wtxid or txid waits here."""
-        return tx_hash in self._orphans or tx_hash in self._txids
+        """Whether a transaction with this wtxid waits here.
+
+        Not by txid: somebody may have sent it with another witness to keep us from asking for the right one.
+        """
+        return tx_hash in self._orphans
 
     def get(self, wtxid: bytes) -> Orphan | None:
         return self._orphans.get(wtxid)
@@ -67,8 +68,7 @@ class Orphans:
         if tx.wtxid in self._orphans or tx.weight > MAX_ORPHAN_WEIGHT:
             return False
         prevouts = tuple(txin.prevout for txin in tx.inputs)
-        self._orphans[tx.wtxid] = Orphan(tx.raw, tx.txid, tx.wtxid, prevouts, peer_id, now + ORPHAN_LIFETIME)
-        self._txids[tx.txid] = self._txids.get(tx.txid, 0) + 1
+        self._orphans[tx.wtxid] = Orphan(tx.raw, tx.wtxid, prevouts, peer_id, now + ORPHAN_LIFETIME)
         for prevout in prevouts:
             self._spenders.setdefault(prevout, {})[tx.wtxid] = None
         if len(self._orphans) > self._most:
@@ -87,9 +87,6 @@ class Orphans:
         orphan = self._orphans.pop(wtxid, None)
         if orphan is None:
             return
-        self._txids[orphan.txid] -= 1
-        if not self._txids[orphan.txid]:
-            del self._txids[orphan.txid]
         for prevout in orphan.prevouts:
             spenders = self._spenders[prevout]
             spenders.pop(wtxid, None)
