@@ -221,6 +221,11 @@ class RpcBackend:
             self.close()
             if not fresh and not isinstance(error, ConnectionRefusedError):
                 return self._post(body)  # the node closed a connection that was idle for long
+            if isinstance(error, http.client.HTTPException) and not isinstance(error, http.client.RemoteDisconnected):
+                # What it said is kept from the terminal.
+                raise NodeUnreachable(
+                    f"what answers at {self.name} is no RPC server: say where one is with --rpc-url"
+                ) from None
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise NodeUnreachable(
                 f"no node answers at {self.name} ({reason}): start one, or say where it is with --rpc-url"

@@ -103,8 +103,11 @@ class RpcClient:
             raise
         except (OSError, http.client.HTTPException) as error:
             self._close()
-            reason = getattr(error, "strerror", None) or error or "it hung up"
             where = f"{self._host}:{self._port}"
+            if isinstance(error, http.client.HTTPException) and not isinstance(error, http.client.RemoteDisconnected):
+                # What it said is kept from the terminal.
+                raise Unreachable(f"what answers at {where} is no RPC server: is it the port for peers?") from error
+            reason = getattr(error, "strerror", None) or error or "it hung up"
             raise Unreachable(f"no node answers at {where} ({reason}): is it running there?") from error
         if not self._is_kept:
             self._close()

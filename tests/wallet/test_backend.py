@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from stranger import strange_port
 
 from altyn.consensus.transaction import Transaction, TxIn, TxOut
 from altyn.wallet.backend import Credentials, RpcBackend
@@ -102,6 +103,14 @@ def test_nobody_there_says_what_to_do() -> None:
         backend = RpcBackend(f"127.0.0.1:{taken.getsockname()[1]}", Credentials(None, "a", "b"))
         with pytest.raises(NodeUnreachable, match=r"no node answers at .*start one, or say where it is with --rpc-url"):
             backend.chain_info()
+
+
+def test_what_a_stranger_says_is_kept_from_the_terminal() -> None:
+    with strange_port(calls=1) as port:
+        backend = RpcBackend(f"127.0.0.1:{port}", Credentials(None, "a", "b"))
+        with pytest.raises(NodeUnreachable, match="is no RPC server: say where one is") as raised:
+            backend.chain_info()
+    assert "owned" not in str(raised.value)
 
 
 def test_a_node_that_does_not_answer_in_time_is_given_up() -> None:

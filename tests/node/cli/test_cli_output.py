@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from stranger import strange_port
 
 from altyn.node.cli.altyn import main
 from altyn.node.cli.altyn_cli import CliError, call
@@ -142,6 +143,14 @@ def test_a_node_that_is_away_is_one_line_and_exit_code_1() -> None:
     assert result.exit_code == 1
     assert result.output.startswith("Error: no node answers at 127.0.0.1:1")
     assert CliRunner().invoke(main, ["rpc"]).exit_code == 2
+
+
+def test_what_a_stranger_says_is_kept_from_the_terminal() -> None:
+    with strange_port(calls=1) as port:
+        result = CliRunner().invoke(main, ["rpc", "--rpc-url", f"http://a:b@127.0.0.1:{port}", "getblockcount"])
+    assert result.exit_code == 1
+    assert f"what answers at 127.0.0.1:{port} is no RPC server" in result.output
+    assert "owned" not in result.output
 
 
 def test_secrets_come_from_standard_input_before_other_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
