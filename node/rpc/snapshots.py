@@ -95,7 +95,7 @@ class SnapshotMethods:
                 dumped = await dump(self._chain, self._offload, place, target)
         except BlockNotStored as error:
             raise RpcError(MISC_ERROR, str(error)) from error
-        except OSError as error:
+        except (OSError, ValueError) as error:  # no name of a file has a null in it
             raise RpcError(INVALID_PARAMETER, f"Couldn't open file {place} for writing.") from error
         if dumped is None:
             raise RpcError(MISC_ERROR, "Could not roll back to requested height.")
@@ -162,7 +162,7 @@ class SnapshotMethods:
         place = self._settings.path(path)
         try:
             file = await self._offload(place.open, "rb")
-        except OSError as error:
+        except (OSError, ValueError) as error:  # no name of a file has a null in it
             raise RpcError(INVALID_PARAMETER, f"Couldn't open file {place} for reading.") from error
         with file:
             try:

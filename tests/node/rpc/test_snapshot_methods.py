@@ -73,11 +73,11 @@ async def test_a_file_is_not_written_over(rpc: Rpc, tmp_path: Path) -> None:
         f"{there} already exists. If you are sure this is what you want, move it out of the way first",
     )
     assert there.read_text() == "mine"
-    nowhere = tmp_path / "no" / "folder"
-    assert await refusal(rpc, "dumptxoutset", str(nowhere), "latest") == (
-        -8,
-        f"Couldn't open file {nowhere} for writing.",
-    )
+    for nowhere in (tmp_path / "no" / "folder", f"{tmp_path}\0"):
+        assert await refusal(rpc, "dumptxoutset", str(nowhere), "latest") == (
+            -8,
+            f"Couldn't open file {nowhere} for writing.",
+        )
 
 
 async def test_blocks_that_are_pruned_cannot_be_gone_back_to(tmp_path: Path) -> None:
@@ -161,7 +161,8 @@ async def test_a_node_begins_with_a_snapshot_and_proves_it(rpc: Rpc, tmp_path: P
 
 async def test_files_that_are_no_snapshots_of_this_network_are_refused(rpc: Rpc, tmp_path: Path) -> None:
     path = tmp_path / "x.dat"
-    assert await refusal(rpc, "loadtxoutset", str(path)) == (-8, f"Couldn't open file {path} for reading.")
+    for name in (path, f"{path}\0"):
+        assert await refusal(rpc, "loadtxoutset", str(name)) == (-8, f"Couldn't open file {name} for reading.")
     path.write_bytes(b"nonsense")
     code, message = await refusal(rpc, "loadtxoutset", str(path))
     assert (code, message) == (-22, "Unable to parse metadata: AutoFile::read: end of file")
